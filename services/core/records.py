@@ -1,0 +1,191 @@
+"""Frozen shapes that cross a wire or a table: scenes, runs, units, products.
+
+All are pydantic models, so `model_validate_json(model_dump_json())` is the identity; pixels never go here.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Affine6 = tuple[float, float, float, float, float, float]
+Sha256 = str
+
+
+class Record(BaseModel):
+    """Frozen, and strict about fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MaskKind(StrEnum):
+    """Where an asset says which pixels are usable."""
+
+    NONE = "none"
+    NODATA = "nodata"
+    #: Internal or sidecar .msk, for all bands at once.
+    MASK = "mask"
+    ALPHA = "alpha"
+
+
+class Asset(Record):
+    """One file of a scene."""
+
+    href: str  #: absolute path or s3:// URI
+    sha256: Sha256
+    size_bytes: int
+    driver: Literal["GTiff", "JP2OpenJPEG"]
+    shape: tuple[int, int]  #: (height, width)
+    block_shape: tuple[int, int]
+    transform: Affine6
+    mask: MaskKind
+    #: Files beside it that change what is read (.msk, .tfw, .aux.xml), absolute; part of the digest.
+    sidecars: tuple[str, ...] = ()
+
+
+class Band(Record):
+    """One layer of a scene, addressed by name; `asset` and `bidx` say where it is stored."""
+
+    name: str  #: STAC common name (`red`, `swir16`) where known, else the file's own in lower case, else `band<n>`
+    alias: str | None = None  #: what the sensor calls it (`B04`)
+    asset: int  #: position in Scene.assets
+    bidx: int  #: 1-based
+    dtype: str
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    #: Who said scale and offset: the file's tags, the STAC item, the sensor's rule, or nobody (then 1 and 0).
+    scale_source: Literal["file", "item", "sensor", "none"] = "none"
+
+
+class Scene(Record):
+    """One acquisition on one grid: the finest grid among its bands."""
+
+    id: str
+    title: str
+    #: What the user named it by; a path, URI or STAC item.
+    source: str
+    #: sha256 over assets' digests and the band table: two scenes with equal digests have equal pixels.
+    digest: Sha256
+    assets: tuple[Asset, ...]
+    bands: tuple[Band, ...]
+    shape: tuple[int, int]  #: (height, width)
+    crs: str  #: EPSG:n where there is one, else WKT2
+    transform: Affine6
+    gsd_m: float  #: metres on the ground per pixel; for a geographic CRS at the scene's centre
+    platform: str | None = None
+    acquired_at: datetime | None = None
+    #: Footprint in WGS84 degrees, split at the antimeridian; None where the CRS is not of the Earth.
+    geometry: dict[str, Any] | None = None
+    bbox: tuple[float, float, float, float] | None = None
+
+    def band(self, name: str) -> Band | None:
+        """The band with this name or alias, letter case ignored."""
+        wanted = name.casefold()
+        for band in self.bands:
+            if band.name.casefold() == wanted or (band.alias or "").casefold() == wanted:
+                return band
+        return None
+
+
+class TileState(StrEnum):
+    """What happened to one planned tile."""
+
+    COMPUTED = "computed"
+    #: No valid pixel in the source: nothing to predict, and nothing wrong.
+    EMPTY = "empty"
+    #: Could not be computed; the map holds nodata there and the run says so.
+    MASKED = "masked"
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    #: Product is complete and in place; some tiles may be masked, and are counted.
+    PUBLISHED = "published"
+    #: Gave up; units already done are kept, and `swath resume` goes on from them.
+    FAILED = "failed"
+
+
+class UnitState(StrEnum):
+    """Where one unit of a run stands."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    DONE = "done"
+
+
+class PlannedUnit(Record):
+    """A contiguous band of tile rows, computed and committed as one."""
+
+    index: int
+    key: Sha256  #: digest of everything that determines its bytes
+    row_start: int  #: first tile row
+    row_stop: int  #: one past the last
+    tiles: int
+
+
+class UnitResult(Record):
+    """What a finished unit left behind; found again by `key` by any later run."""
+
+    key: Sha256
+    object_key: str
+    sha256: Sha256
+    tiles: int
+    masked: int
+    seconds: float
+
+
+class Run(Record):
+    """One scene x one model x one grid."""
+
+    id: str
+    scene_id: str
+    model_name: str
+    model_digest: Sha256
+    tile_px: int
+    backend: str  #: e.g. `openvino:bf16`; part of every unit key
+    out: str  #: folder or s3:// prefix that receives `<run id>/`
+    state: RunState
+    command: str  #: repeats this run
+    code_version: str
+    plan: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime
+    finished_at: datetime | None = None
+    error: str | None = None
+
+
+class RunProgress(Record):
+    """Counts of one run's tiles and units."""
+
+    units: int
+    units_done: int
+    tiles_planned: int
+    tiles_computed: int
+    tiles_reused: int
+    tiles_masked: int
+
+
+class Product(Record):
+    """What a run published."""
+
+    run_id: str
+    href: str
+    manifest_sha256: Sha256
+    files: dict[str, Sha256]
+    coverage: dict[str, Any]
+    created_at: datetime
+
+
+class RegisteredModel(Record):
+    """A package the catalog knows."""
+
+    digest: Sha256
+    name: str
+    kind: str
+    href: str
+    created_at: datetime
+    contract: dict[str, Any]
