@@ -3,11 +3,16 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from services.core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shared two-core machine is no place for deadlines in milliseconds; speed has its own home in tests/bench.
+hypothesis.settings.register_profile("swath", deadline=None)
+hypothesis.settings.load_profile("swath")
 
 
 @pytest.fixture(scope="session")

@@ -52,8 +52,8 @@ class Contract(Record):
             raise ValueError("class values must count from 0 in order")
         return self
 
-    def pick_bands(self, scene: Scene) -> tuple[Band, ...]:
-        """The scene's bands in the network's order.
+    def pick_bands(self, scene: Scene, *, gsd_m: float | None = None) -> tuple[Band, ...]:
+        """The scene's bands in the network's order; `gsd_m` is what the scene will be resampled to, if it will.
 
         Raises:
             BandMismatchError: A band the model needs is not in the scene.
@@ -71,16 +71,16 @@ class Contract(Record):
             )
         bands = tuple(band for band in found if band is not None)
         self._check_units(scene, bands)
-        self._check_gsd(scene)
+        self._check_gsd(scene, gsd_m or scene.gsd_m)
         return bands
 
-    def _check_gsd(self, scene: Scene) -> None:
+    def _check_gsd(self, scene: Scene, gsd_m: float) -> None:
         if self.gsd_m is None:
             return
         low, high = self.gsd_m
-        if not low <= scene.gsd_m <= high:
+        if not low <= gsd_m <= high:
             raise ContractError(
-                f"{scene.title} has {scene.gsd_m:g} m pixels; model {self.name} works from {low:g} to {high:g} m. "
+                f"{scene.title} comes in {gsd_m:g} m pixels; model {self.name} works from {low:g} to {high:g} m. "
                 "Resample the scene (--gsd) or choose another model."
             )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ Valid = NDArray[np.bool_]
 class Normalisation:
     """Per-band line `y = x * gain + bias`: scale, offset, mean and std of one scene and model in one step."""
 
-    gain: Pixels  #: (C, 1, 1)
-    bias: Pixels  #: (C, 1, 1)
+    gain: tuple[float, ...]
+    bias: tuple[float, ...]
 
 
 def plan_normalisation(contract: Contract, bands: Sequence[Band]) -> Normalisation:
@@ -27,8 +28,7 @@ def plan_normalisation(contract: Contract, bands: Sequence[Band]) -> Normalisati
     scale = np.array([band.scale if unit else 1.0 for band in bands], np.float64)
     offset = np.array([band.offset if unit else 0.0 for band in bands], np.float64)
     mean, std = np.array(contract.mean, np.float64), np.array(contract.std, np.float64)
-    gain, bias = scale / std, (offset - mean) / std
-    return Normalisation(gain.astype(np.float32)[:, None, None], bias.astype(np.float32)[:, None, None])
+    return Normalisation(tuple((scale / std).tolist()), tuple(((offset - mean) / std).tolist()))
 
 
 def normalise(pixels: Pixels, valid: Valid | None, norm: Normalisation) -> Pixels:
@@ -39,8 +39,16 @@ def normalise(pixels: Pixels, valid: Valid | None, norm: Normalisation) -> Pixel
         valid: (H, W), True is usable; None: all are.
         norm: From `plan_normalisation`.
     """
-    np.multiply(pixels, norm.gain, out=pixels)
-    np.add(pixels, norm.bias, out=pixels)
+    gain, bias = _columns(norm)
+    np.multiply(pixels, gain, out=pixels)
+    np.add(pixels, bias, out=pixels)
     if valid is not None:
         pixels[:, ~valid] = 0.0
     return pixels
+
+
+@lru_cache(maxsize=32)
+def _columns(norm: Normalisation) -> tuple[Pixels, Pixels]:
+    """Gain and bias as (C, 1, 1) float32."""
+    gain, bias = (np.array(values, np.float32)[:, None, None] for values in (norm.gain, norm.bias))
+    return gain, bias

@@ -1,0 +1,33 @@
+"""JSON lines on stderr, bound to run and scene; progress bars are the terminal's business, not the log's."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure_logging(level: str) -> None:
+    """Send every line of `level` and above to stderr as one JSON object; called once, by an entry point."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(sort_keys=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(name: str) -> Any:
+    """A logger: one sentence, then fields, `log.info("scene registered", scene_id=...)`."""
+    return structlog.get_logger(module=name)
+
+
+def bind(**fields: str) -> None:
+    """Add fields to every further line of this thread, e.g. `run_id`."""
+    structlog.contextvars.bind_contextvars(**fields)

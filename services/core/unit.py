@@ -1,0 +1,79 @@
+"""What one finished unit leaves in the object store: the answers of its tiles, and its part of the map."""
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.core.errors import CoverageError
+
+#: TileState as stored: position in this tuple.
+STATES = ("computed", "empty", "masked")
+COMPUTED, EMPTY, MASKED = range(3)
+
+
+@dataclass(slots=True, kw_only=True)
+class UnitBlock:
+    """Answers for tile rows [row_start, row_start + rows), every column. Equal work gives equal bytes."""
+
+    row_start: int
+    state: NDArray[np.uint8]  #: (rows, cols), index into STATES
+    valid_fraction: NDArray[np.float32]  #: (rows, cols), share of a tile's pixels that are usable
+    answers: NDArray[np.float32]  #: (1, rows, cols) score, or (K, rows, cols) mean probability of each class
+    pixels: NDArray[np.uint8] | None = None  #: (height, width) of the class map; None where the map follows the tiles
+    reasons: dict[str, str] = field(default_factory=dict)  #: "row,col" of a masked tile -> one sentence
+
+    @classmethod
+    def blank(cls, *, row_start: int, shape: tuple[int, int], answers: int, pixels: tuple[int, int] | None) -> Self:
+        """All tiles empty; `pixels` is (height, width) of the map part, filled with 255."""
+        return cls(
+            row_start=row_start,
+            state=np.full(shape, EMPTY, np.uint8),
+            valid_fraction=np.zeros(shape, np.float32),
+            answers=np.zeros((answers, *shape), np.float32),
+            pixels=None if pixels is None else np.full(pixels, 255, np.uint8),
+        )
+
+    @property
+    def masked(self) -> int:
+        """Tiles that could not be computed."""
+        return int(np.count_nonzero(self.state == MASKED))
+
+    def encode(self) -> bytes:
+        """A compressed .npz without pickles; numpy gives its members a fixed date, so bytes repeat."""
+        head = json.dumps({"row_start": self.row_start, "reasons": self.reasons}, sort_keys=True).encode()
+        arrays = {
+            "head": np.frombuffer(head, np.uint8),
+            "state": self.state,
+            "valid_fraction": self.valid_fraction,
+            "answers": self.answers,
+        }
+        if self.pixels is not None:
+            arrays["pixels"] = self.pixels
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The inverse of `encode`.
+
+        Raises:
+            CoverageError: Not such an object, or a torn one.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                head = json.loads(arrays["head"].tobytes())
+                return cls(
+                    row_start=head["row_start"],
+                    state=arrays["state"],
+                    valid_fraction=arrays["valid_fraction"],
+                    answers=arrays["answers"],
+                    pixels=arrays.get("pixels"),
+                    reasons=head["reasons"],
+                )
+        except (ValueError, KeyError, OSError, EOFError) as exc:
+            raise CoverageError(f"a unit's object cannot be read ({exc}); resume the run to compute it again") from exc
