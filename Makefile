@@ -1,0 +1,49 @@
+# Every habit of the project, one line each. `make help` lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+SCENE ?=
+MODEL ?=
+OUT ?= demo-out
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev setup-train demo test check bench
+
+help: ## list what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.run ## make .venv with what a run needs; quick when nothing changed
+setup-dev: $(VENV)/.dev
+setup-train: $(VENV)/.train
+
+demo: setup ## run the main job: SCENE= any scene, MODEL=, OUT=
+	@$(BIN)/swath demo $(if $(SCENE),"$(SCENE)") $(if $(MODEL),--model "$(MODEL)") --out "$(OUT)"
+
+test: setup-dev ## all tests; what needs Docker, PostgreSQL or real data skips with a reason where absent
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev ## format, lint, types, import arrows
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/architecture
+
+bench: setup-train ## measure against the peers, print the table, write docs/benchmarks.md
+	@$(BIN)/python -m tests.bench
+
+# A stamp per extra: pip runs only when pyproject or the pins changed.
+$(VENV)/.run: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) ..."
+	@$(BIN)/pip install -q -c constraints.txt -e '.[inference]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "adding what tests and training need ..."
+	@$(BIN)/pip install -q -c constraints.txt -e '.[inference,flows,train,dev]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.dev
+	@$(BIN)/pip install -q -c constraints.txt -e '.[inference,flows,train,dev,bench]'
+	@touch $@
