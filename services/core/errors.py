@@ -15,6 +15,7 @@
     │   ├── PackageError                a model package that is damaged or unsafe
     │   ├── WindowError                 a window that is empty or outside its raster
     │   ├── CoverageError               a product with tiles nobody accounted for
+    │   ├── NondeterminismError         one unit computed twice gave different bytes
     │   └── RequestError                an argument that makes no sense
     ├── ConflictError (75)   somebody else owns it
     │   └── RunClaimedError             another process is working on this run
@@ -86,6 +87,10 @@ class WindowError(PermanentError):
 
 class CoverageError(PermanentError):
     """Some tile of the product is not accounted for."""
+
+
+class NondeterminismError(PermanentError):
+    """One unit, computed twice from the same inputs, gave different bytes."""
 
 
 class RequestError(PermanentError):

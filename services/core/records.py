@@ -16,7 +16,8 @@ Sha256 = str
 class Record(BaseModel):
     """Frozen, and strict about fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    #: A band's nodata may be NaN, which JSON cannot say: it crosses as the string "NaN" instead of being lost as null.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class MaskKind(StrEnum):
@@ -49,6 +50,7 @@ class Band(Record):
 
     name: str  #: STAC common name (`red`, `swir16`) where known, else the file's own in lower case, else `band<n>`
     alias: str | None = None  #: what the sensor calls it (`B04`)
+    also: tuple[str, ...] = ()  #: further names it answers to: a Landsat's only near infrared is `nir` and `nir08`
     asset: int  #: position in Scene.assets
     bidx: int  #: 1-based
     dtype: str
@@ -81,10 +83,13 @@ class Scene(Record):
     bbox: tuple[float, float, float, float] | None = None
 
     def band(self, name: str) -> Band | None:
-        """The band with this name or alias, letter case ignored."""
+        """The band with this name, else with this alias, letter case ignored."""
         wanted = name.casefold()
         for band in self.bands:
-            if band.name.casefold() == wanted or (band.alias or "").casefold() == wanted:
+            if band.name.casefold() == wanted:
+                return band
+        for band in self.bands:
+            if wanted in ((band.alias or "").casefold(), *(other.casefold() for other in band.also)):
                 return band
         return None
 
@@ -189,3 +194,12 @@ class RegisteredModel(Record):
     href: str
     created_at: datetime
     contract: dict[str, Any]
+
+
+class Refusal(Record):
+    """A source that ingest refused, and why; kept so that nobody has to find out twice."""
+
+    id: str
+    source: str
+    reason: str
+    created_at: datetime
