@@ -1,0 +1,73 @@
+"""Names that outlive a process: run ids and object keys. Pure, and the only place that spells them."""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+
+from services.core.errors import RequestError
+
+_RUN_ID = re.compile(r"r-\d{8}T\d{6}-[0-9a-f]{6}")
+
+
+def make_run_id(created_at: datetime, noise: bytes) -> str:
+    """`r-20260102T030405-a1b2c3`: sorts by the second it was made in (UTC), and two of one second still differ.
+
+    Args:
+        created_at: Aware, in any zone.
+        noise: Three random bytes.
+    """
+    assert created_at.tzinfo is not None, "a run id needs an aware time"
+    assert len(noise) == 3, "a run id ends in three bytes"
+    return f"r-{created_at.astimezone(UTC):%Y%m%dT%H%M%S}-{noise.hex()}"
+
+
+def parse_run_id(text: str) -> str:
+    """The run id itself: it becomes part of a path, so nothing else may.
+
+    Raises:
+        RequestError: Not a run id.
+    """
+    if not _RUN_ID.fullmatch(text):
+        raise RequestError(f"{text[:60]!r} is not a run id such as r-20260102T030405-a1b2c3; see `swath runs`")
+    return text
+
+
+def unit_key(key: str) -> str:
+    """Where a finished unit is kept; 256 folders, so that no listing grows without bound."""
+    return f"units/{key[:2]}/{key}.npz"
+
+
+def model_key(digest: str, file: str) -> str:
+    """One file of a kept model package."""
+    return f"models/{digest}/{file}"
+
+
+def scene_key(digest: str, file: str) -> str:
+    """One file the tiler made of the scene with this digest."""
+    return f"scenes/{digest[:2]}/{digest}/{file}"
+
+
+def prepared_key(digest: str) -> str:
+    """The record of a scene's analysis-ready version; written last, so it is there only when its files are."""
+    return scene_key(digest, "scene.json")
+
+
+def scene_cog_key(digest: str) -> str:
+    """The scene's bands as one cloud-optimised GeoTIFF."""
+    return scene_key(digest, "scene.tif")
+
+
+def tile_index_key(digest: str, tile_px: int) -> str:
+    """Footprints of the scene's tiles of one size."""
+    return scene_key(digest, f"tiles-{tile_px}.parquet")
+
+
+def product_key(run_id: str, file: str) -> str:
+    """One file of a product, below the run's `out`."""
+    return f"{parse_run_id(run_id)}/{file}"
+
+
+def slug(text: str) -> str:
+    """Lower-case letters, digits and single hyphens, at most 63: fit for Kubernetes labels and STAC class names."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:63].strip("-") or "x"

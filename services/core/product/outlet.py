@@ -1,0 +1,183 @@
+"""Where `out` is, and how a product appears there all at once or not at all.
+
+In a folder: the files are gathered in `.<run id>.partial/`, brought to the disk, and the folder is renamed.
+In S3 there is no rename: the files are put one by one and `manifest.json` last. **It is the commit mark**: a reader
+looks for it first, and a prefix without one is not a product.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from services.core.errors import ConflictError, RunClaimedError, StorageRefusedError, SwathError
+from services.core.names import product_key
+from services.core.product.spec import FILES, MANIFEST
+from services.core.settings import Settings
+from services.core.storage import ObjectStore, open_store
+from services.core.storage.files import local_errors
+from services.core.storage.keys import is_s3, parse_path
+
+_PROBE = "swath-probe"
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+#: What network file systems answer to flock() on a folder: there, the run's claim in the ledger must do.
+_LOCKLESS = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+class Outlet(Protocol):
+    """A place that receives products."""
+
+    store: ObjectStore  #: to read what is there, as `<run id>/<file>`
+
+    def prove(self) -> None:
+        """Write and remove something.
+
+        Raises:
+            StorageRefusedError: Nothing can be written there.
+            StorageUnavailableError: It is full, or does not answer.
+        """
+
+    def commit(self, run_id: str, folder: Path, *, replace: bool) -> None:
+        """Move the product's files out of `folder` into place; `replace` a damaged product of the same run.
+
+        Raises:
+            ConflictError: Something else has the run's name there, or another process is publishing it.
+            StorageRefusedError, StorageUnavailableError: Not published; nothing half-published stays.
+        """
+
+
+def open_outlet(out: str, settings: Settings) -> Outlet:
+    """The outlet at a folder path, `file://` or `s3://` URI; makes no request and no folder yet.
+
+    Raises:
+        RequestError: The URI names no place Swath knows.
+    """
+    store = open_store(out, settings)
+    return StoreOutlet(store) if is_s3(out) else FolderOutlet(store, parse_path(out))
+
+
+class FolderOutlet:
+    """A local or mounted folder."""
+
+    store: ObjectStore
+
+    def __init__(self, store: ObjectStore, root: Path) -> None:
+        self.store = store
+        self._root = root
+
+    def prove(self) -> None:
+        """See `Outlet.prove`; takes every step that `commit` will take."""
+        probe = self._root / f".{_PROBE}-{secrets.token_hex(6)}"
+        moved = probe.with_suffix(".moved")
+        with local_errors(str(self._root), writing=True):
+            self._root.mkdir(parents=True, exist_ok=True)
+            try:
+                probe.mkdir()
+                (probe / MANIFEST).write_bytes(b"{}")
+                probe.rename(moved)
+            finally:
+                shutil.rmtree(probe, ignore_errors=True)
+                shutil.rmtree(moved, ignore_errors=True)
+
+    def commit(self, run_id: str, folder: Path, *, replace: bool) -> None:
+        """See `Outlet.commit`."""
+        final, partial = self._root / run_id, self._root / f".{run_id}.partial"
+        broken = self._root / f".{run_id}.broken"
+        with local_errors(str(final), writing=True), _claimed(partial):
+            for name in FILES:
+                shutil.move(folder / name, partial / name)
+                _sync(partial / name)
+            _sync(partial)
+            if replace:
+                shutil.rmtree(broken, ignore_errors=True)
+                final.rename(broken)
+            _rename(partial, final)
+            shutil.rmtree(broken, ignore_errors=True)
+            _sync(self._root)
+
+
+class StoreOutlet:
+    """A prefix of an S3 bucket."""
+
+    store: ObjectStore
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+
+    def prove(self) -> None:
+        """See `Outlet.prove`; may leave an empty object `swath-probe` where deleting is not allowed."""
+        self.store.put(_PROBE, b"")
+        with suppress(StorageRefusedError):
+            self.store.delete(_PROBE)
+
+    def commit(self, run_id: str, folder: Path, *, replace: bool) -> None:
+        """See `Outlet.commit`."""
+        if replace:
+            self.store.delete(product_key(run_id, MANIFEST))  # no product while its files change
+        try:
+            for name in FILES:
+                self.store.put_file(product_key(run_id, name), folder / name)
+        except BaseException:
+            self._remove(run_id)
+            raise
+
+    def _remove(self, run_id: str) -> None:
+        """Best effort, mark first; what stays has no mark, and the next attempt writes the same keys."""
+        for name in reversed(FILES):
+            with suppress(SwathError):
+                self.store.delete(product_key(run_id, name))
+
+
+@contextmanager
+def _claimed(partial: Path) -> Iterator[None]:
+    """An empty folder of this process's own, gone when the block fails; leftovers of a dead process are removed.
+
+    The lock dies with the process, so nothing has to be cleaned up by hand after a crash.
+    """
+    partial.mkdir(parents=True, exist_ok=True)
+    handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(handle, partial)
+        for leftover in partial.iterdir():
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, partial: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise RunClaimedError(f"another process is publishing into {partial.parent} this very run; try later") from exc
+    except OSError as exc:
+        if exc.errno not in _LOCKLESS:
+            raise
+    if not partial.is_dir() or not os.path.samestat(os.fstat(handle), partial.stat()):
+        raise RunClaimedError(f"another process has just published this run into {partial.parent}; try again")
+
+
+def _rename(partial: Path, final: Path) -> None:
+    try:
+        partial.rename(final)
+    except OSError as exc:
+        if exc.errno not in _TAKEN:
+            raise
+        raise ConflictError(f"{final} is already there and is not a product of this run; move it away") from exc
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
