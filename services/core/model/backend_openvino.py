@@ -1,0 +1,74 @@
+"""OpenVINO: the fastest on most x86 hosts, and the only one here that computes bf16."""
+
+import threading
+
+import numpy as np
+import openvino as ov
+
+from services.core.errors import BackendUnavailableError, PackageError
+from services.core.model.batching import Chips, FixedBatches, Probabilities, batch_size
+from services.core.model.package import ModelPackage
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoBackend:
+    """One compiled model with as many streams as threads, one infer request per thread."""
+
+    def __init__(self, package: ModelPackage, *, precision: str, threads: int) -> None:
+        """Read the network and settle the precision."""
+        self._core = ov.Core()
+        self._precision = _resolve_precision(package, precision, self._core)
+        self._threads = threads
+        self._local = threading.local()
+        self._compiled = self._compile(package)
+        self._batches = FixedBatches(package.contract, threads=threads, run=self._infer)
+
+    @property
+    def id(self) -> str:
+        """`openvino:fp32` or `openvino:bf16`."""
+        return f"openvino:{self._precision}"
+
+    def predict(self, chips: Chips) -> Probabilities:
+        """See `Backend.predict`."""
+        return self._batches.predict(chips)
+
+    def _infer(self, batch: Chips) -> Probabilities:
+        if not hasattr(self._local, "request"):
+            self._local.request = self._compiled.create_infer_request()
+        self._local.request.infer([batch], share_inputs=True)
+        # A copy: the request owns its output and the next call overwrites it.
+        return np.array(self._local.request.get_output_tensor(0).data, np.float32)
+
+    def _compile(self, package: ModelPackage) -> ov.CompiledModel:
+        hints = {
+            "NUM_STREAMS": self._threads,
+            "INFERENCE_NUM_THREADS": self._threads,
+            "INFERENCE_PRECISION_HINT": _HINTS[self._precision],
+            "ENABLE_CPU_PINNING": False,  # pods share cores; pinned streams of two processes would pile up on one
+        }
+        contract = package.contract
+        shape = [batch_size(contract.chip_px), len(contract.bands), contract.chip_px, contract.chip_px]
+        try:
+            network = self._core.read_model(package.read("model.onnx"), b"")
+            network.reshape(shape)
+            return self._core.compile_model(network, "CPU", hints)
+        except RuntimeError as exc:
+            reason = str(exc).strip().splitlines()[-1]
+            raise PackageError(f"OpenVINO cannot load model {contract.name} for chips {shape}: {reason}") from exc
+
+
+def _resolve_precision(package: ModelPackage, wanted: str, core: ov.Core) -> str:
+    """bf16 needs a CPU that computes it natively and a package that was checked with it.
+
+    Raises:
+        BackendUnavailableError: bf16 is asked for without one of them.
+    """
+    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    checked = "bf16" in package.precisions
+    if wanted == "bf16" and not (native and checked):
+        what = (
+            "this CPU does not compute bf16" if not native else f"model {package.contract.name} was not checked in it"
+        )
+        raise BackendUnavailableError(f"precision bf16 cannot be used: {what}; set SWATH_PRECISION=auto or fp32")
+    return "bf16" if wanted != "fp32" and native and checked else "fp32"

@@ -1,0 +1,201 @@
+"""Which inference library runs a package here: one of three behind one Protocol, chosen by measuring.
+
+Every backend gives the same answer to a chip whatever is predicted beside it: chips go to the library in batches of
+one fixed size (`batching.py`), filled up with zeros, never in the size a caller happened to bring. The three differ
+from each other in the last digits, so a run pins one of them by its id, and `open_backend` remembers its choice.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+import numpy as np
+
+from services.core.errors import BackendUnavailableError, ContractError
+from services.core.model.batching import Chips, Probabilities
+from services.core.model.package import ModelPackage
+
+Library = Literal["auto", "openvino", "onnxruntime", "torch"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+#: Import name and the extra that installs it. `auto` tries the first two in this order; torch is the reference.
+_EXTRAS = {"openvino": "inference", "onnxruntime": "inference", "torch": "train"}
+_SERVING = ("openvino", "onnxruntime")
+#: A later library must be this much faster to be chosen: timings are noisy, and runs should agree.
+_MARGIN = 1.1
+_MEASURE_S = 0.4
+
+
+class Backend(Protocol):
+    """A network ready to run; any number of threads may call it at once."""
+
+    @property
+    def id(self) -> str:
+        """Library and number format, `openvino:fp32`: part of every unit's key."""
+
+    def predict(self, chips: Chips) -> Probabilities:
+        """Probabilities of normalised chips (N, C, h, w): (N, K), or (N, K, h, w) for a segmentation.
+
+        Raises:
+            ContractError: Chips of a shape the network does not take.
+        """
+
+
+def open_backend(
+    package: ModelPackage,
+    *,
+    name: Library = "auto",
+    precision: Precision = "auto",
+    threads: int = 1,
+    cache: Path | None = None,
+) -> Backend:
+    """Load a package into an inference library.
+
+    `auto` measures the installed libraries on a few chips (well under 1.5 s) and takes the fastest. `auto` precision
+    is bf16 where the CPU computes it natively and the package was checked with it, else fp32.
+
+    Args:
+        package: Of a kind that has a network.
+        name: The library, or `auto`.
+        precision: The number format, or `auto`.
+        threads: Cores it may keep busy, over all callers together.
+        cache: Folder that remembers the choice; None: measure each time.
+
+    Raises:
+        BackendUnavailableError: Library not installed, or the CPU or package does not do this precision.
+        ContractError: The package has no network.
+        PackageError: The network does not load.
+    """
+    if package.contract.kind == "threshold":
+        raise ContractError(f"model {package.contract.name} is a threshold: it has no network to open")
+    if name != "auto":
+        return _open(name, package, precision, threads)
+    installed = [library for library in _SERVING if find_spec(library)] or ["torch"]
+    if len(installed) == 1:
+        return _open(installed[0], package, precision, threads)
+    note = _note_path(package, precision, threads, cache)
+    chosen = _recall(note)
+    if chosen in installed:
+        return _open(chosen, package, precision, threads)
+    backends = [_open(library, package, precision, threads) for library in installed]
+    best = _fastest(backends, package, threads)
+    if note is not None:
+        _remember(note, best.id.split(":", maxsplit=1)[0])
+    return best
+
+
+def open_pinned(package: ModelPackage, backend_id: str, *, threads: int = 1, cache: Path | None = None) -> Backend:
+    """The backend with exactly this id: what a run started with, it ends with.
+
+    Raises:
+        BackendUnavailableError: It is not to be had here.
+    """
+    library, precision = backend_id.split(":")
+    return open_backend(
+        package, name=cast("Library", library), precision=cast("Precision", precision), threads=threads, cache=cache
+    )
+
+
+def installed_backends() -> list[str]:
+    """Libraries that can be imported here, the reference included."""
+    return [library for library in _EXTRAS if find_spec(library)]
+
+
+def _open(library: str, package: ModelPackage, precision: Precision, threads: int) -> Backend:
+    if find_spec(library) is None:
+        raise BackendUnavailableError(
+            f"{library} is not installed, which model {package.contract.name} needs here; "
+            f"run: pip install 'swath[{_EXTRAS[library]}]'"
+        )
+    openers: dict[str, Callable[[], Backend]] = {
+        "openvino": lambda: _openvino(package, precision, threads),
+        "onnxruntime": lambda: _onnxruntime(package, precision, threads),
+        "torch": lambda: _torch(package, precision, threads),
+    }
+    return openers[library]()
+
+
+def _openvino(package: ModelPackage, precision: Precision, threads: int) -> Backend:
+    from services.core.model.backend_openvino import OpenVinoBackend
+
+    return OpenVinoBackend(package, precision=precision, threads=threads)
+
+
+def _onnxruntime(package: ModelPackage, precision: Precision, threads: int) -> Backend:
+    from services.core.model.backend_onnxruntime import OnnxRuntimeBackend
+
+    _fp32_only("onnxruntime", precision)
+    return OnnxRuntimeBackend(package, threads=threads)
+
+
+def _torch(package: ModelPackage, precision: Precision, threads: int) -> Backend:
+    from services.core.model.backend_torch import TorchBackend
+
+    _fp32_only("torch", precision)
+    return TorchBackend(package, threads=threads)
+
+
+def _fp32_only(library: str, precision: Precision) -> None:
+    if precision == "bf16":
+        raise BackendUnavailableError(f"backend {library} computes fp32 only; set SWATH_BACKEND=openvino for bf16")
+
+
+def _fastest(backends: list[Backend], package: ModelPackage, threads: int) -> Backend:
+    best, best_rate = backends[0], 0.0
+    for backend in backends:
+        rate = _rate(backend, package, threads)
+        if rate > best_rate * _MARGIN:
+            best, best_rate = backend, rate
+    return best
+
+
+def _rate(backend: Backend, package: ModelPackage, threads: int) -> float:
+    """Chips per second after one warm-up call, measured for `_MEASURE_S`."""
+    px = package.contract.chip_px
+    chips = np.zeros((8 * threads, len(package.contract.bands), px, px), np.float32)
+    backend.predict(chips[:threads])
+    start, done = time.perf_counter(), 0
+    while (spent := time.perf_counter() - start) < _MEASURE_S:
+        backend.predict(chips[:threads])
+        done += threads
+    return done / spent
+
+
+def _note_path(package: ModelPackage, precision: Precision, threads: int, cache: Path | None) -> Path | None:
+    """Where the choice for this package, CPU and these library versions is kept."""
+    if cache is None:
+        return None
+    versions = [metadata.version(library) for library in _SERVING]
+    facts = [package.digest, precision, threads, _cpu_model(), versions]
+    return cache / f"backend-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
+
+
+def _recall(note: Path | None) -> str | None:
+    """The library remembered; a missing or damaged note only means measuring again."""
+    try:
+        told = json.loads(note.read_bytes()) if note else {}
+    except (OSError, ValueError):
+        return None
+    return told.get("library") if isinstance(told, dict) else None
+
+
+def _remember(note: Path, library: str) -> None:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    draft = note.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps({"library": library}))
+    draft.replace(note)
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else os.uname().machine

@@ -1,0 +1,73 @@
+"""Batches of one fixed size, and cores kept busy by independent one-thread calls.
+
+Why: a library may pick another kernel, and so other last digits, for another batch size. With the size fixed by the
+chip alone, and a chip's answer the same at every place in the batch (tests prove it bit for bit), a map does not
+depend on how work was grouped. Independent one-thread calls beat one many-thread call (numbers in docs/models.md).
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.core.errors import ContractError, PackageError
+from services.core.model.contract import Contract
+
+Chips = NDArray[np.float32]  #: (N, C, h, w), normalised
+Probabilities = NDArray[np.float32]  #: (N, K) or (N, K, h, w)
+
+#: One call should hold about this many pixels of a band: below, the calls themselves cost; above, caches overflow.
+_CALL_PX = 2**15
+
+
+def batch_size(chip_px: int) -> int:
+    """Chips per call, from the chip's size alone: 8 at 64 px, 2 at 128 px, 1 at 256 px."""
+    return max(1, min(8, _CALL_PX // chip_px**2))
+
+
+class FixedBatches:
+    """Cuts any number of chips into calls of one shape and runs `threads` of them at a time."""
+
+    def __init__(self, contract: Contract, *, threads: int, run: Callable[[Chips], Probabilities]) -> None:
+        """`run` answers a batch of exactly `batch_size` chips; it must be safe to call from `threads` threads."""
+        self._contract = contract
+        self._run = run
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
+
+    def predict(self, chips: Chips) -> Probabilities:
+        """(N, C, h, w) -> (N, K) or (N, K, h, w).
+
+        Raises:
+            ContractError: Not chips of this model.
+            PackageError: The network's answer has another shape than its contract says.
+        """
+        self._check(chips)
+        count, px = len(chips), self._contract.chip_px
+        size = batch_size(px)
+        tail = (px, px) if self._contract.kind == "segmentation" else ()
+        answers = np.empty((count, len(self._contract.classes), *tail), np.float32)
+
+        def fill(start: int) -> None:
+            part = chips[start : start + size]
+            if len(part) < size:
+                rest = np.zeros((size - len(part), *part.shape[1:]), np.float32)
+                part = np.concatenate([part, rest])
+            answer = self._run(np.ascontiguousarray(part))
+            if answer.shape != (size, *answers.shape[1:]):
+                raise PackageError(
+                    f"the network of model {self._contract.name} answers {answer.shape} to chips {part.shape}, "
+                    "which is not what its contract says"
+                )
+            answers[start : start + size] = answer[: count - start]
+
+        list(self._pool.map(fill, range(0, count, size)))  # the list raises what a call raised
+        return answers
+
+    def _check(self, chips: Chips) -> None:
+        contract = self._contract
+        wanted = (len(contract.bands), contract.chip_px, contract.chip_px)
+        if chips.ndim != 4 or chips.shape[1:] != wanted or chips.dtype != np.float32:
+            raise ContractError(
+                f"model {contract.name} takes float32 chips {('N', *wanted)}, not {chips.dtype} {chips.shape}"
+            )

@@ -1,0 +1,247 @@
+"""A model package: one folder of plain files, known by the digest of all of them, checked before anything is loaded.
+
+::
+
+    model.json            STAC 1.1 Item with the MLM extension, and the contract (see mlm.py)
+    card.md               for people: data, numbers, limits
+    weights.safetensors   the network's weights            (not for kind `threshold`)
+    model.onnx            the same network with its softmax (not for kind `threshold`)
+    metrics.json          optional: what was measured, for programs
+    figures/*.png|jpg     optional: what the card shows
+    LICENSE               optional
+
+Nothing else may lie in it. No file of a package is ever executed or unpickled; the ONNX graph may use standard
+operators only, and no file outside itself.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from services.core.errors import ObjectNotFoundError, PackageError
+from services.core.model.contract import Contract
+from services.core.model.mlm import parse_item
+from services.core.model.package_files import digest_files, list_files, size_limit
+from services.core.model.weights_check import check_onnx, check_safetensors
+from services.core.names import model_key
+from services.core.storage import ObjectStore
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPackage:
+    """A package that passed every check; its files are read again only through `read`, which checks them again."""
+
+    contract: Contract
+    digest: str  #: sha256 over the sorted (name, sha256, size) of all files: the model's version
+    root: Path
+    files: Mapping[str, str]  #: name with `/` -> sha256
+    sizes: Mapping[str, int]  #: name -> bytes
+    card: str
+    item: Mapping[str, Any]  #: model.json
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured when it was trained; empty where the package does not say."""
+        return _parse_json("metrics.json", self.read("metrics.json")) if "metrics.json" in self.files else {}
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Number formats in which its answers were checked; `fp32` always is one."""
+        return tuple(self.item["properties"].get("swath:precisions", ("fp32",)))
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """`name` and `arguments` of the network page in core/model/networks that takes the weights; may be empty."""
+        return dict(self.item["properties"].get("swath:network", {}))
+
+    def read(self, name: str) -> bytes:
+        """One file's bytes, exactly those the digest speaks of.
+
+        Raises:
+            PackageError: No such file, or it changed since the package was checked.
+        """
+        if name not in self.files:
+            raise PackageError(f"model package {self.root.name} has no {name}")
+        try:
+            body = (self.root / name).read_bytes()
+        except OSError as exc:
+            raise PackageError(f"{name} of model package {self.root.name} cannot be read: {exc.strerror}") from exc
+        if hashlib.sha256(body).hexdigest() != self.files[name]:
+            raise PackageError(f"{name} of model package {self.root.name} changed on disk; fetch the package again")
+        return body
+
+
+def load_package(path: Path, *, digest: str | None = None) -> ModelPackage:
+    """Check a folder and everything in it.
+
+    Args:
+        path: The folder.
+        digest: What the package must be, where the caller has it pinned.
+
+    Raises:
+        ObjectNotFoundError: No such folder.
+        PackageError: Unsafe, damaged, incomplete, or not the pinned digest.
+    """
+    if not path.is_dir():
+        raise ObjectNotFoundError(f"no model package at {path}: not a folder")
+    sizes = list_files(path)
+    bodies = {name: (path / name).read_bytes() for name in sizes}
+    files = {name: hashlib.sha256(body).hexdigest() for name, body in bodies.items()}
+    found = digest_files(files, sizes)
+    if digest is not None and digest != found:
+        raise PackageError(
+            f"model package {path.name} is {found[:12]}, not the {digest[:12]} asked for; a file of it was changed"
+        )
+    return _check_bodies(path, bodies, (files, sizes, found))
+
+
+def save_package(target: Path, files: Mapping[str, bytes]) -> ModelPackage:
+    """Write a package whole or not at all; the same bytes give the same digest.
+
+    Args:
+        target: The folder to make. One that holds the same package already is left as it is.
+        files: Name -> content.
+
+    Raises:
+        PackageError: The files are no valid package, or `target` holds something else.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        for name, body in files.items():
+            size_limit(name, target)
+            (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).write_bytes(body)
+        package = load_package(draft)
+        if target.exists():
+            return load_package(target, digest=package.digest)
+        draft.chmod(0o755)  # mkdtemp's 0700 would hide a shared model from other users
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return load_package(target, digest=package.digest)
+
+
+def shipped_names() -> tuple[str, ...]:
+    """Names of the packages that come with Swath, sorted."""
+    folder = _shipped_folder()
+    return tuple(sorted(path.name for path in folder.iterdir() if (path / "model.json").is_file()))
+
+
+def shipped_package(name: str) -> ModelPackage:
+    """A package that comes with Swath.
+
+    Raises:
+        ObjectNotFoundError: None has this name.
+    """
+    if name not in shipped_names():
+        raise ObjectNotFoundError(f"no shipped model {name!r}; there are {', '.join(shipped_names())}")
+    return load_package(_shipped_folder() / name)
+
+
+def write_package_to_store(package: ModelPackage, store: ObjectStore) -> str:
+    """Copy every file to `models/<digest>/`, model.json last; one that is there already is left alone.
+
+    Returns:
+        The URI of that folder.
+    """
+    last = model_key(package.digest, "model.json")
+    if not store.exists(last):
+        for name in sorted(package.files, key=lambda name: (name == "model.json", name)):
+            store.put(model_key(package.digest, name), package.read(name))
+    return f"{store.uri}/{last.removesuffix('/model.json')}"
+
+
+def fetch_package(store: ObjectStore, digest: str, cache_dir: Path) -> ModelPackage:
+    """The package with this digest, from the local cache or else from the store; checked either way.
+
+    A cached copy that was damaged is fetched anew.
+
+    Raises:
+        ObjectNotFoundError: The store has no such package.
+        PackageError: What the store holds is not that package.
+    """
+    if not is_digest(digest):
+        raise ObjectNotFoundError(f"{digest[:80]!r} is not a model digest of 64 hexadecimal digits")
+    target = cache_dir / digest
+    if target.is_dir():
+        try:
+            return load_package(target, digest=digest)
+        except PackageError:
+            shutil.rmtree(target)
+    folder = model_key(digest, "")
+    names = [key.removeprefix(folder) for key in store.list(folder)]
+    if "model.json" not in names:
+        raise ObjectNotFoundError(f"no model {digest[:12]} in {store.uri}")
+    for name in names:
+        _check_store_object(store, folder, name)
+    package = save_package(target, {name: store.get(folder + name) for name in names})
+    if package.digest != digest:
+        shutil.rmtree(target)
+        raise PackageError(f"{store.uri}/{folder} holds {package.digest[:12]}; its files were changed, upload it again")
+    return package
+
+
+def _check_store_object(store: ObjectStore, folder: str, name: str) -> None:
+    """Refuse a stranger or a giant before it is downloaded."""
+    if store.size(folder + name) > size_limit(name, Path(folder)):
+        raise PackageError(f"{store.uri}/{folder}{name} is larger than a package file may be")
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is a whole package digest."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def _shipped_folder() -> Path:
+    with resources.as_file(resources.files("services.core.model") / "packages") as folder:
+        return folder
+
+
+def _check_bodies(
+    root: Path, bodies: Mapping[str, bytes], seal: tuple[dict[str, str], dict[str, int], str]
+) -> ModelPackage:
+    files, sizes, digest = seal
+    for name in ("model.json", "card.md"):
+        if name not in bodies:
+            raise PackageError(f"model package {root.name} has no {name}")
+    item = _parse_json("model.json", bodies["model.json"])
+    contract = parse_item(item)
+    network = {"weights.safetensors", "model.onnx"}
+    if contract.kind == "threshold" and network & bodies.keys():
+        raise PackageError(f"model package {root.name} is a threshold and may hold no network")
+    if contract.kind != "threshold":
+        for name in sorted(network - bodies.keys()):
+            raise PackageError(f"model package {root.name} has no {name}")
+        check_onnx(bodies["model.onnx"])
+        check_safetensors(bodies["weights.safetensors"])
+    if "metrics.json" in bodies:
+        _parse_json("metrics.json", bodies["metrics.json"])
+    try:
+        card = bodies["card.md"].decode()
+    except UnicodeDecodeError as exc:
+        raise PackageError(f"card.md of model package {root.name} is not UTF-8 text") from exc
+    return ModelPackage(contract=contract, digest=digest, root=root, files=files, sizes=sizes, card=card, item=item)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _parse_json(name: str, body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as exc:
+        raise PackageError(f"{name} of a model package is not valid JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise PackageError(f"{name} of a model package must hold one JSON object")
+    return value
