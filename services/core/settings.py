@@ -50,6 +50,11 @@ def config_file() -> Path | None:
     return beside if beside.is_file() else None
 
 
+def pod_index() -> int:
+    """Which pod of a Kubernetes Indexed Job this is; 0 elsewhere."""
+    return int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
+
+
 class Settings(BaseSettings):
     """What differs between a laptop and a cluster; frozen, and nothing else reads the environment."""
 

@@ -1,0 +1,89 @@
+"""`python -m flows.pipeline SCENE... --model MODEL`: ingest → tile → infer → publish over many scenes, in Prefect.
+
+It runs with no server: Prefect's own ephemeral API is enough. A scene that fails never stops the others.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.settings import (
+    PREFECT_SERVER_ANALYTICS_ENABLED,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.tasks import infer_run, ingest, plan_run, publish_run, tile_scene
+from services.core.errors import CoverageError, SwathError
+from services.core.log import configure_logging
+from services.core.settings import load_settings
+from services.inference.runs import resolve_out
+
+#: Steps under way at once: the next scene is fetched and tiled while this one is inferred.
+STEPS_AT_ONCE = 2
+_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=STEPS_AT_ONCE)
+
+#: Nobody is told what runs here; and a busy machine takes longer than Prefect's 20 s to start its API.
+_LOCAL_PREFECT = {PREFECT_SERVER_ANALYTICS_ENABLED: False, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 180}
+
+Step = PrefectFuture[Any]
+
+
+@flow(name="scenes-to-maps", task_runner=_RUNNER, persist_result=False)
+def scenes_to_maps(sources: list[str], model: str, out: str, command: str) -> list[dict[str, Any]]:
+    """One row per scene, in order: what was published, or why it was not."""
+    steps = [_submit(source, model, out, command) for source in sources]
+    wait([step for scene in steps for step in scene])
+    return [_row(source, [step.state for step in scene]) for source, scene in zip(sources, steps, strict=True)]
+
+
+def _submit(source: str, model: str, out: str, command: str) -> list[Step]:
+    """The steps of one scene; each takes the future of the one before."""
+    scene = ingest.submit(source)
+    ready = tile_scene.submit(scene)  # type: ignore[call-overload]  # Prefect resolves futures
+    run = plan_run.submit(ready, model, out, command)
+    done = infer_run.submit(run)  # type: ignore[call-overload]
+    return [scene, ready, run, done, publish_run.submit(done)]
+
+
+def _row(source: str, states: list[State[Any]]) -> dict[str, Any]:
+    """The published product, or the first step that failed and its sentence."""
+    for state in states:
+        if state.is_failed() or state.is_crashed():
+            error = state.result(raise_on_failure=False)
+            code = error.exit_code if isinstance(error, SwathError) else 1
+            return {"source": source, "state": "failed", "error": str(error), "exit_code": code}
+    made = states[-1].result()
+    masked = made["tiles"]["tiles_masked"]
+    return {"source": source, "exit_code": CoverageError.exit_code if masked else 0, **made}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the flow in this process; the exit code is that of the first scene that is not all well."""
+    parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description=__doc__)
+    parser.add_argument("scenes", nargs="+", metavar="SCENE")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--out", default=None, help="folder or s3:// prefix; default: products in SWATH_HOME")
+    args = parser.parse_args(argv)
+    try:
+        settings = load_settings()
+    except SwathError as exc:
+        sys.stderr.write(f"swath: {exc}\n")
+        return exc.exit_code
+    configure_logging(settings.log_level)
+    command = shlex.join(["python", "-m", "flows.pipeline", *(argv or sys.argv[1:])])
+    with temporary_settings(_LOCAL_PREFECT):
+        rows = scenes_to_maps(args.scenes, args.model, resolve_out(args.out, settings), command)
+    for row in rows:
+        sys.stdout.write(json.dumps(row) + "\n")
+    return next((row["exit_code"] for row in rows if row["exit_code"]), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""The `swath` command: arguments, and nothing else. Each command imports its work when called, so help is quick."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from services.core.errors import RequestError, SwathError
+
+app = typer.Typer(
+    name="swath",
+    help="Satellite scenes into maps people can trust.",
+    epilog="Example: swath run scene.tif --model brightness --out out",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train_app = typer.Typer(help="Make a model package.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
+Scenes = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SCENE...", help="Path, folder of band files, s3://bucket/key, or STAC item (path or URL)."),
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="Shipped name, package folder, catalog name or digest.")]
+Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder or s3:// prefix that receives <run id>/.")]
+BandFiles = Annotated[
+    list[str] | None, typer.Option("--band", metavar="NAME=FILE", help="One file of a scene; repeat for each band.")
+]
+BandNames = Annotated[str | None, typer.Option("--bands", help="Names of a file's bands in order: blue,green,red.")]
+Crs = Annotated[str | None, typer.Option(help="CRS of a file that carries none, e.g. EPSG:32619; needs --bounds.")]
+Bounds = Annotated[str | None, typer.Option(help="left,bottom,right,top in --crs units.")]
+TilePx = Annotated[int | None, typer.Option("--tile-px", help="Side of a tile in pixels; default 256.")]
+Gsd = Annotated[float | None, typer.Option("--gsd", help="Resample the scene to pixels of this many metres first.")]
+Workers = Annotated[int | None, typer.Option(help="Threads; default one per core.")]
+Memory = Annotated[str | None, typer.Option(help="Hard memory budget, e.g. 2GiB.")]
+Engine = Annotated[str, typer.Option(help="Where the work runs; here only `local`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Limit = Annotated[int, typer.Option(help="How many at most.", min=1)]
+
+
+@app.command(epilog="Example: swath run scene.tif --model brightness --out out")
+def run(
+    model: Model,
+    scenes: Scenes = None,
+    out: Out = None,
+    band: BandFiles = None,
+    bands: BandNames = None,
+    crs: Crs = None,
+    bounds: Bounds = None,
+    tile_px: TilePx = None,
+    gsd: Gsd = None,
+    workers: Workers = None,
+    memory: Memory = None,
+    engine: Engine = "local",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Turn scenes into published maps."""
+    from services.cli.run import RunOptions, run_scenes
+
+    del debug
+    options = RunOptions(model=model, out=out, tile_px=tile_px, gsd_m=gsd, engine=engine, as_json=as_json)
+    _exit(run_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
+
+
+@app.command(epilog="Example: swath plan scene.tif --model landcover-l7")
+def plan(
+    model: Model,
+    scenes: Scenes = None,
+    band: BandFiles = None,
+    bands: BandNames = None,
+    crs: Crs = None,
+    bounds: Bounds = None,
+    tile_px: TilePx = None,
+    gsd: Gsd = None,
+    workers: Workers = None,
+    memory: Memory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a run would take: tiles, units, bytes, peak memory, seconds. Runs nothing."""
+    from services.cli.run import RunOptions, plan_scenes
+
+    del debug
+    options = RunOptions(model=model, tile_px=tile_px, gsd_m=gsd, as_json=as_json)
+    _exit(plan_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
+
+
+@app.command(epilog="Example: swath ingest LC08_folder/ s3://bucket/scene.tif")
+def ingest(
+    scenes: Scenes = None,
+    band: BandFiles = None,
+    bands: BandNames = None,
+    crs: Crs = None,
+    bounds: Bounds = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Validate, hash and register scenes; refuse with the reason."""
+    from services.cli.ingest import ingest_scenes
+
+    del debug
+    _exit(ingest_scenes(_sources(scenes, band, bands, crs, bounds), as_json=as_json))
+
+
+@app.command(epilog="Example: swath resume r-20260101T120000-1a2b3c")
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="RUN")],
+    workers: Workers = None,
+    memory: Memory = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a run that stopped; finished units are kept."""
+    from services.cli.run import resume_run
+
+    del debug
+    _exit(resume_run(run_id, as_json=as_json, workers=workers, memory=memory))
+
+
+@app.command(epilog="Example: swath verify r-20260101T120000-1a2b3c --sample 20")
+def verify(
+    run_id: Annotated[str, typer.Argument(metavar="RUN")],
+    every: Annotated[bool, typer.Option("--all", help="Recompute every tile.")] = False,
+    sample: Annotated[int, typer.Option(help="Recompute this many tiles, chosen at random.", min=1)] = 10,
+    seed: Annotated[int | None, typer.Option(help="Choose the same tiles again.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Recompute tiles and compare them, and the published files, with what the run recorded."""
+    from services.cli.verify import verify_command
+
+    del debug
+    _exit(verify_command(run_id, sample=None if every else sample, seed=seed, as_json=as_json))
+
+
+@app.command(epilog="Example: swath lineage r-20260101T120000-1a2b3c --lon 5.2 --lat 43.9")
+def lineage(
+    run_id: Annotated[str, typer.Argument(metavar="RUN")],
+    lon: Annotated[float, typer.Option(help="Degrees east.", min=-180, max=180)],
+    lat: Annotated[float, typer.Option(help="Degrees north.", min=-90, max=90)],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say where one pixel of a map came from."""
+    from services.cli.verify import lineage_command
+
+    del debug
+    _exit(lineage_command(run_id, lon=lon, lat=lat, as_json=as_json))
+
+
+def _listing(noun: str, example: str) -> Callable[..., None]:
+    def command(
+        show: Annotated[str | None, typer.Argument(metavar="[show]")] = None,
+        name: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+        limit: Limit = 50,
+        as_json: Json = False,
+        debug: Debug = False,
+    ) -> None:
+        from services.cli.show import list_or_show
+
+        del debug
+        _exit(list_or_show(noun, show, name, limit=limit, as_json=as_json))
+
+    command.__doc__ = f"List the {noun} the catalog knows, or `show ID` one of them."
+    return app.command(noun, epilog=f"Example: {example}")(command)
+
+
+_listing("scenes", "swath scenes show rgb-byte-0a1b2c3d4e --json")
+_listing("runs", "swath runs")
+_listing("models", "swath models show landcover-l7")
+
+
+@app.command(epilog="Example: swath doctor --json")
+def doctor(as_json: Json = False, debug: Debug = False) -> None:
+    """Check settings, store, database, threads and memory, and say what to do."""
+    from services.cli.doctor import doctor_command
+
+    del debug
+    _exit(doctor_command(as_json=as_json))
+
+
+@app.command(epilog="Example: swath demo --out demo-out")
+def demo(
+    scene: Annotated[str | None, typer.Argument(metavar="[SCENE]", help="Any scene; else one is found.")] = None,
+    out: Out = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Default: landcover-l7 where it fits.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Run the main job once and show a small picture of the map."""
+    from services.cli.demo import demo_command
+
+    del debug
+    _exit(demo_command(scene or None, out=out, model=model or None))
+
+
+@train_app.command("threshold", epilog="Example: swath train threshold scene.tif --out my-threshold")
+def train_threshold(
+    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
+    labels: Annotated[str | None, typer.Option(help="Raster of 0 and 1 on the scene's grid; left out: Otsu.")] = None,
+    tile_px: TilePx = None,
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "brightness",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Learn the brightness threshold that splits tiles in two."""
+    from services.cli.train import train_threshold_command
+
+    del debug
+    _exit(train_threshold_command(scenes, out=out, labels=labels, tile_px=tile_px or 256, name=name, as_json=as_json))
+
+
+@train_app.command("segmentation", epilog="Example: swath train segmentation scene.tif truth.tif --out my-model")
+def train_segmentation(
+    scene: Annotated[str, typer.Argument(metavar="SCENE")],
+    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Class raster on the scene's grid, 0 is unknown.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
+    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's own.", min=1)] = None,
+    seed: Annotated[int, typer.Option()] = 7,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train the small land-cover network, and test it on a part of the scene it never saw."""
+    from services.cli.train import train_segmentation_command
+
+    del debug
+    _exit(train_segmentation_command(scene, truth, out=out, epochs=epochs, seed=seed, as_json=as_json))
+
+
+def _sources(
+    scenes: list[str] | None, band: list[str] | None, bands: str | None, crs: str | None, bounds: str | None
+) -> Any:
+    from services.cli.sources import parse_sources
+
+    return parse_sources(scenes or [], band=band or [], bands=bands, crs=crs, bounds=bounds)
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command; every error of ours becomes one sentence on stderr and its exit code."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = app(standalone_mode=False)
+    except SwathError as exc:
+        if debug:
+            raise
+        sys.stderr.write(f"swath: {exc}\n")
+        code = exc.exit_code
+    except typer.TyperException as exc:
+        sys.stderr.write(f"swath: {exc.format_message().strip().rstrip('.')}; see `swath --help`\n")
+        code = RequestError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("swath: stopped; what is finished is kept\n")
+        code = 75
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""`swath doctor`: look at everything a run leans on, before it leans on it."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import psutil
+
+from services.cli.output import console, print_json
+from services.core.errors import ConfigError, RetryableError, SwathError
+from services.core.findings import Finding
+from services.core.log import configure_logging
+from services.core.settings import Settings, config_file, load_settings
+
+#: Free scratch below this is reported: a 10,980 x 10,980 map needs about half of it while it is assembled.
+LEAST_SCRATCH_BYTES = 2 * 2**30
+
+
+def doctor_command(*, as_json: bool) -> int:
+    """Run every check even when one fails; 78 if something must be put right, 75 if it may pass by itself."""
+    code = 0
+    findings: list[Finding] = []
+    for name, check in (("settings", _settings), ("store", _store), ("database", _database), ("machine", _machine)):
+        made, failure = _run(name, check)
+        findings += made
+        code = max(code, failure)
+    if any(not finding.ok for finding in findings):
+        code = max(code, RetryableError.exit_code)
+    if as_json:
+        print_json({"ok": code == 0, "findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
+            console.print(f"{mark} [bold]{finding.name}[/bold]  {finding.detail}", soft_wrap=True)
+            if finding.advice:
+                console.print(f"     {finding.advice}", soft_wrap=True)
+    return code
+
+
+def _run(name: str, check: Callable[[Settings], Iterator[Finding]]) -> tuple[list[Finding], int]:
+    findings: list[Finding] = []
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        for finding in check(settings):
+            findings.append(finding)  # noqa: PERF402  # what was found before a failure is kept
+    except SwathError as exc:
+        findings.append(Finding(name=name, ok=False, detail=str(exc), advice=None))
+        return findings, exc.exit_code
+    wrong = any(not finding.ok for finding in findings)
+    return findings, ConfigError.exit_code if wrong else 0
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    path = config_file()
+    yield Finding(
+        name="settings", ok=True, detail=f"from {path or 'the environment alone'}; home {settings.home}", advice=None
+    )
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    from services.core.storage import check_store, open_store
+
+    yield from check_store(open_store(settings.store_uri, settings))
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from services.core.catalog.catalog import open_catalog
+
+    catalog = open_catalog(settings.catalog_url)
+    try:
+        yield from catalog.check()
+    finally:
+        catalog.close()
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    from services.core.model.backends import installed_backends
+
+    cores = len(os.sched_getaffinity(0))
+    workers = settings.workers or cores
+    yield Finding(
+        name="threads",
+        ok=workers <= 2 * cores,
+        detail=f"{workers} workers on {cores} cores",
+        advice=None if workers <= 2 * cores else f"set SWATH_WORKERS to {cores}: more only wait for each other",
+    )
+    available = psutil.virtual_memory().available
+    fits = settings.memory_bytes <= available
+    yield Finding(
+        name="memory",
+        ok=fits,
+        detail=f"budget {settings.memory}, {available / 2**30:.1f} GiB available",
+        advice=None if fits else "lower SWATH_MEMORY, or the kernel may kill a run that the budget allows",
+    )
+    settings.scratch_path.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.scratch_path).free
+    yield Finding(
+        name="scratch",
+        ok=free >= LEAST_SCRATCH_BYTES,
+        detail=f"{free / 2**30:.1f} GiB free in {settings.scratch_path}",
+        advice=None if free >= LEAST_SCRATCH_BYTES else "free some space or set SWATH_SCRATCH to a larger disk",
+    )
+    names = installed_backends()
+    yield Finding(
+        name="inference",
+        ok=bool(names),
+        detail=f"back ends: {', '.join(names) or 'none'}",
+        advice=None if names else "pip install 'swath[inference]'; only threshold models run without it",
+    )

@@ -1,0 +1,72 @@
+"""What people see: one console for results, one for progress and notes, JSON where asked for."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console(highlight=False)
+notes = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One object on one line, the last of stdout."""
+    sys.stdout.write(json.dumps(value, default=str, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A plain table; ids are never cut."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, no_wrap=position == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Name and value, one to a line."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        console.print(f"[bold]{name:<{width}}[/bold]  {value}", soft_wrap=True)
+
+
+@contextmanager
+def tile_progress(label: str, total: int, *, done: int = 0) -> Iterator[Any]:
+    """A bar on a terminal, silence elsewhere; yields `advance(tiles, masked)`, safe to call from threads."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("tiles"),
+        TextColumn("[red]{task.fields[masked]}[/red]"),
+        TimeRemainingColumn(),
+        console=notes,
+        disable=not notes.is_terminal,
+        transient=False,
+    )
+    with progress:
+        task = progress.add_task(label, total=total, completed=done, masked="")
+        masked_so_far = 0
+
+        def advance(tiles: int, masked: int) -> None:
+            nonlocal masked_so_far
+            masked_so_far += masked
+            progress.update(task, advance=tiles, masked=f"{masked_so_far} masked" if masked_so_far else "")
+
+        yield advance
+
+
+def human_bytes(size: float) -> str:
+    """E.g. `1.4 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")

@@ -1,0 +1,184 @@
+"""`swath run`, `plan` and `resume`: open the scene, meet the model, work, publish, and say what came of it."""
+
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.cli.output import console, human_bytes, notes, print_facts, print_json, tile_progress
+from services.cli.sources import SceneSource
+from services.core.errors import RequestError, SwathError
+from services.core.ingest import ingest_scene
+from services.core.log import configure_logging
+from services.core.model.registry import find_package
+from services.core.records import Run, RunState
+from services.core.settings import load_settings
+from services.core.signals import stop_on_signals
+from services.core.site import Site, open_site
+from services.inference.assembly import Outcome
+from services.inference.estimate import estimate_seconds
+from services.inference.job import JobRequest, Task
+from services.inference.runs import check_sources, complete, draft_task, resolve_out, start_run, take_up
+
+MASKED_EXIT_CODE = 65  #: published, but part of the input could not be computed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to run, whatever the scenes are."""
+
+    model: str
+    out: str | None = None
+    tile_px: int | None = None
+    gsd_m: float | None = None
+    engine: str = "local"
+    as_json: bool = False
+
+    @property
+    def request(self) -> JobRequest:
+        """The part that decides pixels."""
+        return JobRequest(tile_px=self.tile_px, gsd_m=self.gsd_m)
+
+
+def run_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides: object) -> int:
+    """Run every scene; one that fails does not stop the others. Returns the worst exit code."""
+    if options.engine != "local":
+        raise RequestError(f"--engine {options.engine} is not one this installation has; leave it out for `local`")
+    settings = load_settings(**overrides)
+    configure_logging(settings.log_level)
+    worst = 0
+    with open_site(settings) as site, stop_on_signals() as stop:
+        for source in sources:
+            try:
+                _, code = run_source(site, source, options, stop)
+            except SwathError as exc:
+                if len(sources) == 1 or stop.is_set():
+                    raise
+                notes.print(f"swath: {exc}", markup=False, soft_wrap=True)
+                code = exc.exit_code
+            worst = worst or code
+    return worst
+
+
+def plan_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides: object) -> int:
+    """Show what each run would take."""
+    settings = load_settings(**overrides)
+    configure_logging(settings.log_level)
+    with open_site(settings) as site:
+        package = find_package(options.model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        for source in sources:
+            scene = ingest_scene(site, source.paths, source.options)
+            job, backend = draft_task(site, scene, package, request=options.request)
+            reused = site.ledger.count_results([unit.key for unit in job.plan.units])
+            facts = {
+                "scene": scene.id,
+                "model": f"{package.contract.name} {package.digest[:12]}",
+                "backend": job.backend_id,
+                **job.plan.summary(),
+                "units_reusable": reused,
+                "seconds": round(estimate_seconds(site, job, backend, reused_units=reused), 2),
+            }
+            if options.as_json:
+                print_json(facts)
+            else:
+                readable = {"read_bytes": human_bytes, "peak_memory_bytes": human_bytes}
+                print_facts({name: readable.get(name, str)(value) for name, value in facts.items()})  # type: ignore[operator]
+    return 0
+
+
+def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
+    """Take a run up where it was left; a published one is reported as it is."""
+    settings = load_settings(**overrides)
+    configure_logging(settings.log_level)
+    with open_site(settings) as site, stop_on_signals() as stop:
+        started = time.perf_counter()
+        task = take_up(site, site.catalog.run(run_id).id)
+        if task.run.state is not RunState.PUBLISHED:
+            check_sources(task)
+        outcome = _complete(site, task, stop)
+        return _report(outcome, time.perf_counter() - started, as_json=as_json)
+
+
+def run_source(site: Site, source: SceneSource, options: RunOptions, stop: threading.Event) -> tuple[Outcome, int]:
+    """Run one scene and report it; returns what came of it and the exit code.
+
+    Raises:
+        SwathError: Nothing was published.
+    """
+    started = time.perf_counter()
+    scene = ingest_scene(site, source.paths, source.options)
+    package = find_package(options.model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+    task = start_run(
+        site,
+        scene,
+        package,
+        request=options.request,
+        out=resolve_out(options.out, site.settings),
+        command=shlex.join(_command()),
+    )
+    outcome = _complete(site, task, stop)
+    return outcome, _report(outcome, time.perf_counter() - started, as_json=options.as_json)
+
+
+def _complete(site: Site, task: Task, stop: threading.Event) -> Outcome:
+    before = site.ledger.progress(task.run.id)
+    done = before.tiles_computed + before.tiles_reused + before.tiles_masked
+    with tile_progress(task.run.scene_id, before.tiles_planned, done=done) as advance:
+        return complete(site, task, stop=stop, progress=advance)
+
+
+def _command() -> list[str]:
+    return ["swath", *sys.argv[1:]]
+
+
+def _report(outcome: Outcome, seconds: float, *, as_json: bool) -> int:
+    run, tiles = outcome.run, outcome.progress
+    if as_json:
+        print_json(run_summary(outcome, seconds))
+    else:
+        console.print(
+            f"[bold]{run.id}[/bold] {run.state}: {tiles.tiles_planned} tiles, computed {tiles.tiles_computed}, "
+            f"reused {tiles.tiles_reused}, masked {tiles.tiles_masked}; {seconds:.1f} s",
+            soft_wrap=True,
+        )
+        for name in sorted(outcome.product.files):
+            console.print(f"  {outcome.product.href}/{name}", soft_wrap=True)
+        console.print(f"  {outcome.product.href}/manifest.json", soft_wrap=True)
+    if tiles.tiles_masked:
+        notes.print(_masked_sentence(run, outcome), markup=False, soft_wrap=True)
+        return MASKED_EXIT_CODE
+    return 0
+
+
+def _masked_sentence(run: Run, outcome: Outcome) -> str:
+    named = outcome.product.coverage.get("masked_tiles", [])
+    first = f" The first: tile ({named[0][0]}, {named[0][1]}), {named[0][2]}" if named else ""
+    return (
+        f"swath: {outcome.progress.tiles_masked} of {outcome.progress.tiles_planned} tiles of run {run.id} could not "
+        f"be computed; the map holds nodata there and manifest.json names them.{first}"
+    )
+
+
+def run_summary(outcome: Outcome, seconds: float) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    run, tiles = outcome.run, outcome.progress
+    return {
+        "run_id": run.id,
+        "state": run.state.value,
+        "scene_id": run.scene_id,
+        "out": run.out,
+        "product": outcome.product.href,
+        "model": run.model_name,
+        "model_digest": run.model_digest,
+        "backend": run.backend,
+        "tiles": {
+            "planned": tiles.tiles_planned,
+            "computed": tiles.tiles_computed,
+            "reused": tiles.tiles_reused,
+            "masked": tiles.tiles_masked,
+        },
+        "seconds": round(seconds, 3),
+    }

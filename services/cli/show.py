@@ -1,0 +1,86 @@
+"""`swath scenes`, `runs` and `models`: what the catalog knows."""
+
+from typing import Any
+
+from services.cli.output import console, print_facts, print_json, print_table
+from services.core.errors import RequestError
+from services.core.log import configure_logging
+from services.core.model.package import ModelPackage, shipped_names, shipped_package
+from services.core.settings import load_settings
+from services.core.site import Site, open_site
+
+
+def list_or_show(noun: str, show: str | None, name: str | None, *, limit: int, as_json: bool) -> int:
+    """List, or show one: `swath runs`, `swath runs show ID`."""
+    if (show is None) != (name is None) or show not in (None, "show"):
+        raise RequestError(f"write `swath {noun}` for the list, or `swath {noun} show ID` for one")
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    with open_site(settings) as site:
+        if name is not None:
+            return _show(_one(site, noun, name), as_json=as_json)
+        columns, rows, records = _many(site, noun, limit)
+    if as_json:
+        print_json({noun: records})
+    elif rows:
+        print_table(columns, rows)
+    else:
+        console.print(f"no {noun} yet")
+    return 0
+
+
+def _show(record: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        print_json(record)
+    else:
+        print_facts({key: value for key, value in record.items() if value is not None})
+    return 0
+
+
+def _one(site: Site, noun: str, name: str) -> dict[str, Any]:
+    if noun == "scenes":
+        return site.catalog.scene(name).model_dump(mode="json")
+    if noun == "models":
+        return _model(site, name)
+    run = site.catalog.run(name)
+    product = site.catalog.find_product(run.id)
+    return {
+        **run.model_dump(mode="json"),
+        "progress": site.ledger.progress(run.id).model_dump(mode="json"),
+        "product": None if product is None else product.model_dump(mode="json"),
+    }
+
+
+def _model(site: Site, name: str) -> dict[str, Any]:
+    if name in shipped_names():
+        package = shipped_package(name)
+        return {**_package_row(package), "contract": package.contract.model_dump(mode="json"), "card": package.card}
+    return site.catalog.model(name).model_dump(mode="json")
+
+
+def _package_row(package: ModelPackage) -> dict[str, Any]:
+    contract = package.contract
+    return {"name": contract.name, "kind": contract.kind, "digest": package.digest, "source": "shipped"}
+
+
+def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[object]], list[dict[str, Any]]]:
+    if noun == "scenes":
+        scenes = site.catalog.scenes(limit=limit)
+        rows: list[list[object]] = [
+            [s.id, "x".join(map(str, s.shape)), f"{s.gsd_m:g} m", s.crs[:24], len(s.bands), s.acquired_at or "-"]
+            for s in scenes
+        ]
+        return ["scene", "pixels", "gsd", "crs", "bands", "acquired"], rows, [s.model_dump(mode="json") for s in scenes]
+    if noun == "runs":
+        runs = site.catalog.runs(limit=limit)
+        rows = [[r.id, r.state.value, r.scene_id, r.model_name, r.plan.get("tiles", "-"), r.error or ""] for r in runs]
+        return ["run", "state", "scene", "model", "tiles", "error"], rows, [r.model_dump(mode="json") for r in runs]
+    models = [_package_row(shipped_package(name)) for name in shipped_names()]
+    known = {model["digest"] for model in models}
+    models += [
+        {"name": model.name, "kind": model.kind, "digest": model.digest, "source": model.href}
+        for model in site.catalog.models(limit=limit)
+        if model.digest not in known
+    ]
+    rows = [[m["name"], m["kind"], m["digest"][:12], m["source"]] for m in models[:limit]]
+    return ["model", "kind", "digest", "source"], rows, models[:limit]

@@ -1,0 +1,168 @@
+"""The band table of a scene: names, scale and nodata, settled by one order of trust."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.core.errors import RequestError
+from services.core.raster.facts import LayerFacts, RasterFacts
+from services.core.raster.scale import UNKNOWN, Scale, sensor_nodata, sensor_scale
+from services.core.raster.sensors import (
+    BandCode,
+    Sensor,
+    also_known,
+    common_name,
+    parse_code,
+    pick_sensor,
+    sensor_name,
+)
+from services.core.records import Band, MaskKind
+
+_NAME_CHARS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandHint:
+    """What the user or a STAC item says about one layer; None: nothing."""
+
+    name: str | None = None
+    forced: bool = False  #: the user's own word: never renamed
+    alias: str | None = None
+    scale: Scale | None = None
+    nodata: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One file of a scene and what is said about its layers from outside."""
+
+    facts: RasterFacts
+    hints: tuple[BandHint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearsay:
+    """What platform metadata and file names say about a scene as a whole."""
+
+    said: str  #: platform, title and file names, as one text
+    acquired_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    asset: int
+    facts: LayerFacts
+    masked: bool
+    hint: BandHint = field(default_factory=BandHint)
+    code: BandCode | None = None
+
+
+def build_bands(parts: Sequence[Part], hearsay: Hearsay) -> tuple[Band, ...]:
+    """One Band per data layer, in the order of files and layers.
+
+    A name comes from the user, the STAC item, the sensor's table, the layer's description, its colour, or its position,
+    in this order. Two layers that would share a name get neither: both are `band<n>`, and keep their alias.
+
+    Raises:
+        RequestError: The user gave one name twice.
+    """
+    layers = [layer for position, part in enumerate(parts) for layer in _layers(position, part)]
+    codes = [layer.code for layer in layers if layer.code is not None]
+    sensor = pick_sensor(codes, said=hearsay.said, acquired_at=hearsay.acquired_at) if codes else None
+    names = _unique([_name(layer, sensor) for layer in layers], layers)
+    return tuple(
+        _band(layer, name or f"band{number}", sensor, hearsay)
+        for number, (layer, name) in enumerate(zip(layers, names, strict=True), start=1)
+    )
+
+
+def _layers(position: int, part: Part) -> list[_Layer]:
+    facts = part.facts
+    hints = part.hints or tuple(BandHint() for _ in facts.layers)
+    if len(hints) != len(facts.layers):
+        raise RequestError(f"{facts.href} has {len(facts.layers)} data bands, but {len(hints)} are named for it")
+    alone = len(facts.layers) == 1
+    return [
+        _Layer(
+            asset=position,
+            facts=layer,
+            masked=facts.mask in (MaskKind.MASK, MaskKind.ALPHA),
+            hint=hint,
+            code=_code(hint.alias, layer.description, facts.path.stem if alone else None),
+        )
+        for layer, hint in zip(facts.layers, hints, strict=True)
+    ]
+
+
+def _code(*texts: str | None) -> BandCode | None:
+    """The first band code among what item, description and file name say."""
+    return next((code for text in texts if text and (code := parse_code(text)) is not None), None)
+
+
+def _name(layer: _Layer, sensor: Sensor | None) -> str | None:
+    """None: by position."""
+    own = layer.facts.description
+    if layer.hint.name:
+        return common_name(layer.hint.name) or _plain(layer.hint.name)
+    if layer.code is not None and sensor is not None and (name := sensor_name(sensor, layer.code)) is not None:
+        return name
+    for said in (layer.hint.alias, own):
+        if said and (name := common_name(said)) is not None:
+            return name
+    if own is None and layer.facts.color is not None:
+        return layer.facts.color
+    if layer.code is not None:
+        return layer.code.written.lower()
+    return _plain(own) if own else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()[:_NAME_CHARS]
+
+
+def _unique(names: list[str | None], layers: Sequence[_Layer]) -> list[str | None]:
+    counts = Counter(name for name in names if name)
+    for name, layer in zip(names, layers, strict=True):
+        if layer.hint.forced and name and counts[name] > 1:
+            raise RequestError(f"band name {name} is given twice; give each band its own")
+    return [name if name and counts[name] == 1 else None for name in names]
+
+
+def _band(layer: _Layer, name: str, sensor: Sensor | None, hearsay: Hearsay) -> Band:
+    facts, code = layer.facts, layer.code
+    scale = _scale(layer, sensor, hearsay)
+    alias = code.written if code is not None else (layer.hint.alias or facts.description)
+    spoken = {text for text in (facts.description, layer.hint.alias) if text and text != alias}
+    return Band(
+        name=name,
+        alias=alias if alias != name else None,
+        also=tuple(sorted({*also_known(sensor, name), *spoken} - {name})),
+        asset=layer.asset,
+        bidx=facts.bidx,
+        dtype=facts.dtype,
+        nodata=None if layer.masked else _nodata(layer, sensor),
+        scale=scale.scale,
+        offset=scale.offset,
+        scale_source=scale.source,
+    )
+
+
+def _scale(layer: _Layer, sensor: Sensor | None, hearsay: Hearsay) -> Scale:
+    """Item, then file, then the sensor's own rule."""
+    if layer.hint.scale is not None:
+        return layer.hint.scale
+    if (layer.facts.scale, layer.facts.offset) != (1.0, 0.0):
+        return Scale(layer.facts.scale, layer.facts.offset, "file")
+    if layer.code is not None and sensor is not None:
+        return sensor_scale(sensor, layer.code, layer.facts.dtype, said=hearsay.said, at=hearsay.acquired_at)
+    return UNKNOWN
+
+
+def _nodata(layer: _Layer, sensor: Sensor | None) -> float | None:
+    """File, then item, then the sensor's own rule."""
+    if layer.facts.nodata is not None:
+        return layer.facts.nodata
+    if layer.hint.nodata is not None:
+        return layer.hint.nodata
+    return sensor_nodata(sensor, layer.code, layer.facts.dtype)

@@ -1,0 +1,75 @@
+"""When a scene was taken: the many ways in which files write it."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+_NAME_TIME = re.compile(r"(?<!\d)((?:19|20)\d{6})T(\d{6})(?!\d)")
+_NAME_DATE = re.compile(r"(?<!\d)((?:19|20)\d{6})(?!\d)")
+_LANDSAT_OLD = re.compile(r"L[COETM]\d{7}(\d{4})(\d{3})[A-Z]{3}\d{2}")  # LC80160372017225LGN00: year and day of year
+_FORMATS = ("%Y:%m:%d %H:%M:%S", "%Y:%m:%d", "%Y/%m/%d %H:%M:%S", "%Y%m%d %H:%M:%S", "%a %b %d %H:%M:%S %Y")
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Aware UTC from ISO 8601, TIFF's `2017:08:13 15:54:15` and its relatives; without a zone UTC is meant."""
+    if not text:
+        return None
+    text = text.strip().strip("\x00")
+    try:
+        return _aware(datetime.fromisoformat(text))
+    except ValueError:
+        pass
+    for pattern in _FORMATS:
+        try:
+            return _aware(datetime.strptime(text, pattern))  # noqa: DTZ007  # made aware in the same line
+        except ValueError:
+            continue
+    return None
+
+
+def time_in_name(name: str) -> tuple[datetime | None, bool]:
+    """The first time or date in a file's name, and whether it has the time of day."""
+    exact = _NAME_TIME.search(name)
+    if exact is not None and (at := _compact(exact[1] + exact[2], "%Y%m%d%H%M%S")):
+        return at, True
+    old = _LANDSAT_OLD.search(name)
+    if old is not None and (at := _compact(old[1] + old[2], "%Y%j")):
+        return at, False
+    for date in _NAME_DATE.finditer(name):
+        if at := _compact(date[1], "%Y%m%d"):
+            return at, False
+    return None, False
+
+
+def resolve_time(name: str, tags: Mapping[str, str], imagery: Mapping[str, str]) -> datetime | None:
+    """Acquisition time of one file, by what can be trusted most.
+
+    GDAL's IMAGERY metadata; a name with the time of day; TIFF's DateTime, unless the name has another day, since many
+    programs write there when the file was made; the day in the name.
+
+    Args:
+        name: The file's.
+        tags: Of the dataset.
+        imagery: GDAL's IMAGERY domain.
+    """
+    known = parse_time(imagery.get("ACQUISITIONDATETIME")) or parse_time(tags.get("ACQUISITIONDATETIME"))
+    if known is not None:
+        return known
+    named, exact = time_in_name(name)
+    if exact:
+        return named
+    tagged = parse_time(tags.get("TIFFTAG_DATETIME"))
+    if tagged is not None and (named is None or tagged.date() == named.date()):
+        return tagged
+    return named
+
+
+def _aware(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _compact(digits: str, pattern: str) -> datetime | None:
+    try:
+        return datetime.strptime(digits, pattern).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,160 @@
+"""What one file says of itself, read once and kept as a value; everything after this decides without I/O."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+
+from services.core.errors import UnreadableSceneError
+from services.core.raster.gdal import gdal_settings, open_raster, translated
+from services.core.raster.intact import check_blocks, check_codestream
+from services.core.raster.sniff import Driver, sniff_driver
+from services.core.records import MaskKind
+from services.core.storage.files import local_errors
+
+_HASH_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFacts:
+    """One band of a file that holds data: palettes, alpha and masks are not among them."""
+
+    bidx: int
+    dtype: str
+    nodata: float | None
+    scale: float
+    offset: float
+    description: str | None
+    color: str | None  #: `red`, `green`, `blue` where the file says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RasterFacts:
+    """One file."""
+
+    href: str  #: what the user named it by, absolute
+    path: Path  #: where it is on this machine
+    driver: Driver
+    shape: tuple[int, int]
+    block_shape: tuple[int, int]
+    crs: CRS | None
+    transform: Affine
+    has_gcps: bool
+    has_rpcs: bool
+    mask: MaskKind
+    layers: tuple[LayerFacts, ...]
+    tags: dict[str, str]
+    imagery: dict[str, str]  #: GDAL's IMAGERY domain
+    sidecars: tuple[Path, ...]
+    size_bytes: int
+
+
+def read_facts(path: Path, href: str) -> RasterFacts:
+    """Look at a file: format, bands, georeference, masks, and that all of it is there.
+
+    Raises:
+        ObjectNotFoundError, StorageRefusedError: It is not there, or may not be read.
+        UnreadableSceneError: Not a raster that Swath reads, without data, cut short or damaged.
+    """
+    path = path.absolute()  # a bare name may be an instruction to GDAL, an absolute path to a regular file is none
+    driver = sniff_driver(path)
+    _check_mask_file(path)
+    with gdal_settings(), open_raster(path, driver) as dataset, translated(str(path)):
+        if driver == "GTiff":
+            check_blocks(dataset, path)
+        else:
+            check_codestream(path)
+        return _facts(dataset, path, href, driver)
+
+
+def _facts(dataset: Any, path: Path, href: str, driver: Driver) -> RasterFacts:
+    layers = _layers(dataset, path)
+    mask = _mask_kind(dataset, layers)
+    return RasterFacts(
+        href=href,
+        path=path,
+        driver=driver,
+        shape=(dataset.height, dataset.width),
+        block_shape=dataset.block_shapes[0],
+        crs=dataset.crs or None,
+        transform=dataset.transform,
+        has_gcps=bool(dataset.gcps[0]),
+        has_rpcs=dataset.rpcs is not None,
+        mask=mask,
+        layers=layers,
+        tags=dataset.tags(),
+        imagery=dataset.tags(ns="IMAGERY"),
+        sidecars=_sidecars(dataset, path),
+        size_bytes=path.stat().st_size,
+    )
+
+
+def _layers(dataset: Any, path: Path) -> tuple[LayerFacts, ...]:
+    skip = {ColorInterp.alpha, ColorInterp.palette}
+    colors = dataset.colorinterp
+    wanted = [at for at in range(dataset.count) if colors[at] not in skip]
+    if not wanted:
+        kinds = ", ".join(sorted({color.name for color in colors})) or "no bands"
+        raise UnreadableSceneError(f"{path} holds no measurements, only {kinds}; name the file with the sensor's bands")
+    for at in wanted:
+        if dataset.dtypes[at].startswith("complex"):
+            raise UnreadableSceneError(
+                f"{path} holds complex numbers ({dataset.dtypes[at]}); convert them to amplitude or intensity first"
+            )
+    # Where a mask or alpha stands, GDAL lets it speak alone.
+    silent = any(flag in dataset.mask_flag_enums[wanted[0]] for flag in (MaskFlags.per_dataset, MaskFlags.alpha))
+    return tuple(
+        LayerFacts(
+            bidx=at + 1,
+            dtype=dataset.dtypes[at],
+            nodata=None if silent else dataset.nodatavals[at],
+            scale=dataset.scales[at],
+            offset=dataset.offsets[at],
+            description=dataset.descriptions[at] or None,
+            color=colors[at].name if colors[at] in {ColorInterp.red, ColorInterp.green, ColorInterp.blue} else None,
+        )
+        for at in wanted
+    )
+
+
+def _mask_kind(dataset: Any, layers: tuple[LayerFacts, ...]) -> MaskKind:
+    flags = dataset.mask_flag_enums[layers[0].bidx - 1]
+    if MaskFlags.alpha in flags:
+        return MaskKind.ALPHA
+    if MaskFlags.per_dataset in flags:
+        return MaskKind.MASK
+    return MaskKind.NODATA if any(layer.nodata is not None for layer in layers) else MaskKind.NONE
+
+
+def _sidecars(dataset: Any, path: Path) -> tuple[Path, ...]:
+    """Files GDAL reads beside this one, but for overviews: those never change a full-resolution pixel."""
+    named = {Path(name).absolute() for name in dataset.files} | {path.with_name(path.name + ".msk")}
+    return tuple(sorted(p for p in named if p != path and p.suffix.lower() != ".ovr" and p.is_file()))
+
+
+def _check_mask_file(path: Path) -> None:
+    """GDAL opens NAME.msk with any driver that fits; only a whole TIFF may get that far."""
+    mask = path.with_name(path.name + ".msk")
+    if not mask.exists():
+        return
+    if sniff_driver(mask) != "GTiff":
+        raise UnreadableSceneError(f"{mask} is not a GeoTIFF mask; remove it or make it again")
+    with gdal_settings(), open_raster(mask, "GTiff") as dataset, translated(str(mask)):
+        check_blocks(dataset, mask)
+
+
+def read_sha256(path: Path) -> str:
+    """Digest of a file's bytes, read once in blocks.
+
+    Raises:
+        ObjectNotFoundError, StorageUnavailableError: It went away while being read.
+    """
+    digest = hashlib.sha256()
+    with local_errors(str(path)), path.open("rb") as file:
+        while block := file.read(_HASH_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,67 @@
+"""The border to GDAL: which files it may open, under which settings, and what its complaints mean here."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio._err import CPLE_BaseError  # raised bare by warp and crs; rasterio has no public name for it
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+
+from services.core.errors import SwathError, UnreadableSceneError
+
+#: All that can go wrong inside rasterio; CRSError is a ValueError, and GDAL's own classes share no base with the rest.
+GDAL_FAULTS = (RasterioError, CPLE_BaseError, CRSError)
+
+#: Set once per process around everything that reads.
+_PROCESS_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # look for .msk and .tfw by name: listing a folder of 50,000 files is slow
+    "GDAL_NUM_THREADS": "1",  # we bring our own threads; OpenJPEG would start one per core in each of them
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",  # a JPEG block cut short is damage, not grey pixels
+    "GDAL_PAM_ENABLED": "YES",
+    "VRT_SHARED_SOURCE": "0",
+}
+
+
+@contextmanager
+def gdal_settings(**options: object) -> Iterator[None]:
+    """Hold the settings all our GDAL calls need, in this thread and those it starts; extra options win."""
+    with rasterio.Env(**{**_PROCESS_OPTIONS, **options}):
+        yield
+
+
+@contextmanager
+def translated(
+    what: str, remedy: str = "the file is damaged", into: type[SwathError] = UnreadableSceneError
+) -> Iterator[None]:
+    """Turn GDAL's complaint about `what` into one sentence of ours.
+
+    Raises:
+        UnreadableSceneError: Or the class given as `into`.
+    """
+    try:
+        yield
+    except GDAL_FAULTS as exc:
+        raise into(f"{what}: {remedy} ({reason(exc)})") from exc
+
+
+def reason(exc: BaseException) -> str:
+    """GDAL's most specific line: rasterio hides it one cause down, and PROJ appends pages of JSON."""
+    cause = exc.__cause__ or exc
+    return " ".join(str(cause).split())[:160]
+
+
+def open_raster(path: Path | str, driver: str) -> Any:
+    """A dataset of one named driver, by absolute path, never shared between threads.
+
+    A bare name such as `GTIFF_DIR:2:x.tif` or `/vsizip/x.zip` would be an instruction to GDAL; the caller has made sure
+    that a regular file stands at `path`, and naming the driver keeps every other one from having a try.
+
+    Raises:
+        UnreadableSceneError: The driver cannot make sense of it.
+    """
+    with translated(str(path), "it cannot be opened; the file is damaged"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # georef.py looks for itself, and refuses
+        return rasterio.open(str(path), driver=driver, sharing=False)

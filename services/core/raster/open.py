@@ -1,0 +1,166 @@
+"""Ingest: from what the user names to a Scene that every later step can rely on, or one sentence why not."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.core.errors import BandMismatchError
+from services.core.raster.bands import Hearsay, Part, build_bands
+from services.core.raster.dates import resolve_time
+from services.core.raster.facts import RasterFacts, read_facts, read_sha256
+from services.core.raster.footprint import ground_gsd_m, plan_footprint
+from services.core.raster.georef import Bounds, Place, corners, crs_text, resolve_place
+from services.core.raster.sources import Gathered, Input, gather_inputs
+from services.core.raster.table import parse_table
+from services.core.records import Asset, Band, MaskKind, Scene
+
+Fetch = Callable[[str], Path]
+
+_SLUG_CHARS = 40
+_DIGEST_CHARS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptions:
+    """What the user adds to what the files say of themselves."""
+
+    bands: Mapping[str, str] = field(default_factory=dict)  #: name to file: `--band red=B04.jp2`
+    names: tuple[str, ...] = ()  #: of the bands of a single file, in order: `--bands blue,green,red`
+    crs: str | None = None  #: only where the file has none
+    bounds: Bounds | None = None  #: (left, bottom, right, top) in `crs`; only where the file has none
+
+
+def open_scene(sources: Sequence[str], *, options: OpenOptions | None = None, fetch: Fetch | None = None) -> Scene:
+    """Look at files, check all that can be checked without decoding pixels, hash them, and describe them as one scene.
+
+    Args:
+        sources: One file, one folder, one STAC item (path or URL), or several files that are bands of one scene; may be
+            empty when `options.bands` names the files.
+        options: What the user adds.
+        fetch: Brings a remote object to a local file; None: local files only.
+
+    Raises:
+        ObjectNotFoundError, StorageRefusedError: A file that is not there or may not be read.
+        UnreadableSceneError: Not a raster that Swath reads, or cut short.
+        GeoreferenceError: It cannot be placed on the ground.
+        BandMismatchError: Bands that do not lie on one grid.
+        RequestError: Arguments that make no sense together.
+        RetryableError: From `fetch`.
+    """
+    options = options or OpenOptions()
+    gathered = gather_inputs(sources, bands=options.bands, names=options.names, fetch=fetch)
+    parts = tuple(Part(facts=read_facts(one.path, one.href), hints=one.hints) for one in gathered.inputs)
+    places = [_place(one, part.facts, options) for one, part in zip(gathered.inputs, parts, strict=True)]
+    place = _common_grid(parts, places)
+    heard = _hear(gathered, parts)
+    table = parse_table(parts[0].facts) if len(parts) == 1 and not options.names else None
+    bands = table.bands if table else build_bands(parts, heard)
+    assets = tuple(
+        _asset(part.facts, where, bands, at) for at, (part, where) in enumerate(zip(parts, places, strict=True))
+    )
+    digest = _digest(parts, assets, bands, place)
+    geometry, bbox = plan_footprint(place)
+    return Scene(
+        id=f"{_slug(gathered.title)}-{digest[:_DIGEST_CHARS]}",
+        title=gathered.title,
+        source=gathered.source,
+        digest=digest,
+        assets=assets,
+        bands=bands,
+        shape=place.shape,
+        crs=crs_text(place.crs),
+        transform=_six(place),
+        gsd_m=ground_gsd_m(place),
+        platform=(table.platform if table else None) or gathered.platform,
+        acquired_at=(table.acquired_at if table else None) or heard.acquired_at,
+        geometry=geometry,
+        bbox=bbox,
+    )
+
+
+def _place(one: Input, facts: RasterFacts, options: OpenOptions) -> Place:
+    """The user's georeference must agree with the file's; the item's only fills in what the file leaves open."""
+    crs = options.crs or (one.crs if facts.crs is None else None)
+    bounds = options.bounds or (one.bounds if facts.transform.is_identity else None)
+    return resolve_place(facts, crs=crs, bounds=bounds)
+
+
+def _hear(gathered: Gathered, parts: Sequence[Part]) -> Hearsay:
+    at = gathered.acquired_at
+    for part in parts:
+        at = at or resolve_time(part.facts.path.name, part.facts.tags, part.facts.imagery)
+    at = at or resolve_time(gathered.title, {}, {})
+    names = " ".join(part.facts.path.name for part in parts)
+    platform = gathered.platform or parts[0].facts.imagery.get("SATELLITEID", "")
+    return Hearsay(said=f"{platform} {gathered.said} {names}", acquired_at=at)
+
+
+def _common_grid(parts: Sequence[Part], places: Sequence[Place]) -> Place:
+    """The finest grid; every other one must have the same bounds and a whole number of its pixels per pixel.
+
+    Raises:
+        BandMismatchError: One does not.
+    """
+    finest = max(places, key=lambda place: place.shape[0] * place.shape[1])
+    for part, place in zip(parts, places, strict=True):
+        why = _misfit(finest, place)
+        if why:
+            raise BandMismatchError(
+                f"{part.facts.href} {why} the finest band's; warp the bands to one grid first, e.g. with gdalwarp"
+            )
+    return finest
+
+
+def _misfit(fine: Place, place: Place) -> str | None:
+    if place.crs != fine.crs:
+        return "is in another coordinate reference system than"
+    if fine.shape[0] % place.shape[0] or fine.shape[1] % place.shape[1]:
+        return (
+            f"has {place.shape[0]} by {place.shape[1]} pixels, no whole fraction of {fine.shape[0]} by {fine.shape[1]},"
+        )
+    half_px = 0.5 * max(abs(value) for at, value in enumerate(fine.transform[:6]) if at not in (2, 5))
+    pairs = zip(corners(place.transform, place.shape), corners(fine.transform, fine.shape), strict=True)
+    if any(abs(one[0] - other[0]) > half_px or abs(one[1] - other[1]) > half_px for one, other in pairs):
+        return "covers other ground than"
+    return None
+
+
+def _asset(facts: RasterFacts, place: Place, bands: Sequence[Band], position: int) -> Asset:
+    mask = facts.mask
+    if mask is MaskKind.NONE and any(band.asset == position and band.nodata is not None for band in bands):
+        mask = MaskKind.NODATA  # said by item or sensor
+    return Asset(
+        href=facts.href,
+        sha256=read_sha256(facts.path),
+        size_bytes=facts.size_bytes,
+        driver=facts.driver,
+        shape=facts.shape,
+        block_shape=facts.block_shape,
+        transform=_six(place),
+        mask=mask,
+        sidecars=tuple(str(path) for path in facts.sidecars),
+    )
+
+
+def _six(place: Place) -> tuple[float, float, float, float, float, float]:
+    a, b, c, d, e, f = tuple(place.transform)[:6]
+    return a, b, c, d, e, f
+
+
+def _digest(parts: Sequence[Part], assets: Sequence[Asset], bands: Sequence[Band], place: Place) -> str:
+    """sha256 over what decides the pixels: bytes of files and sidecars, band table and grid; not where they are."""
+    table = {
+        "assets": [asset.sha256 for asset in assets],
+        "sidecars": [[read_sha256(path) for path in part.facts.sidecars] for part in parts],
+        "bands": [band.model_dump(mode="json") for band in bands],
+        "grid": [crs_text(place.crs), _six(place), place.shape],
+    }
+    return hashlib.sha256(json.dumps(table, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _slug(title: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:_SLUG_CHARS].strip("-")
+    return slug or "scene"

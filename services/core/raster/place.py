@@ -1,0 +1,52 @@
+"""From places on the ground to pixels, and from windows to outlines."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import shapely
+from affine import Affine
+from rasterio.warp import transform as warp_points
+
+from services.core.errors import GeoreferenceError, WindowError
+from services.core.grid import Window
+from services.core.raster.gdal import gdal_settings, translated
+from services.core.raster.georef import corners, parse_crs
+from services.core.records import Affine6, Scene
+
+
+def transform_points(crs: str, lons: Sequence[float], lats: Sequence[float]) -> tuple[list[float], list[float]]:
+    """WGS84 degrees to (xs, ys) of a CRS; a point the projection has no place for becomes infinite.
+
+    Raises:
+        GeoreferenceError: The CRS is not of the Earth.
+    """
+    with gdal_settings(), translated(crs[:60], "no degrees of the Earth lead there", GeoreferenceError):
+        xs, ys = warp_points("EPSG:4326", parse_crs(crs), list(lons), list(lats))
+    return xs, ys
+
+
+def pixel_at(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
+    """(row, col) of the pixel that holds a point in WGS84 degrees.
+
+    Raises:
+        WindowError: The point is outside the scene.
+        GeoreferenceError: The scene is not of the Earth.
+    """
+    # A scene may count its longitudes from 0 to 360, or go on past the antimeridian.
+    for turn in (0.0, 360.0, -360.0):
+        xs, ys = transform_points(scene.crs, [lon + turn], [lat])
+        if not (math.isfinite(xs[0]) and math.isfinite(ys[0])):
+            continue
+        col, row = ~Affine(*scene.transform) @ (xs[0], ys[0])
+        if 0 <= row < scene.shape[0] and 0 <= col < scene.shape[1]:
+            return math.floor(row), math.floor(col)
+    raise WindowError(f"longitude {lon:g}, latitude {lat:g} is outside {scene.title}, which covers {scene.bbox}")
+
+
+def window_footprints(transform: Affine6, windows: Iterable[Window]) -> list[shapely.Polygon]:
+    """The outline of each window in the CRS of the transform; rotated grids give rotated outlines."""
+    base = Affine(*transform)
+    return [
+        shapely.Polygon(corners(base @ Affine.translation(window.col_off, window.row_off), window.shape))
+        for window in windows
+    ]

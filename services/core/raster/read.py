@@ -1,0 +1,243 @@
+"""Pixels of a scene, window by window: stored numbers as float32, and which of them mean something."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.io import FilePath
+from rasterio.windows import Window as GdalWindow
+
+from services.core.errors import SwathError, UnreadableSceneError
+from services.core.grid import Window
+from services.core.raster.gdal import GDAL_FAULTS, gdal_settings, open_raster, reason
+from services.core.raster.valid import Valid, is_exact, resolve_valid
+from services.core.records import Asset, Band, MaskKind, Scene
+
+Pixels = NDArray[np.float32]
+OpenAsset = Callable[[Asset], str | BinaryIO]
+
+
+@contextmanager
+def block_cache(size_bytes: int) -> Iterator[None]:
+    """Let GDAL keep at most this many bytes of decoded blocks, in the whole process, while inside.
+
+    Enter it once, in the thread that starts the others: the cache is one for all threads.
+    """
+    with gdal_settings(GDAL_CACHEMAX=size_bytes):
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The selected bands of one asset: one read call, so that a pixel-interleaved block is decoded once."""
+
+    asset: int
+    bidx: tuple[int, ...]
+    rows: tuple[int, ...]  #: where each band goes in the output's first axis
+    step: tuple[int, int]  #: scene pixels per asset pixel, (down, right)
+    exact: bool  #: every stored value is a float32 as it is, so GDAL may convert
+
+
+class SceneReader:
+    """Reads windows of some bands of a scene. One per thread: it owns its file handles, opened when first needed.
+
+    Args:
+        scene: What to read.
+        bands: In the order wanted; may repeat.
+        open_asset: Gives the local path or a readable file of an asset; None: `href` is a path.
+    """
+
+    def __init__(self, scene: Scene, bands: Sequence[Band], *, open_asset: OpenAsset | None = None) -> None:
+        self.bands = tuple(bands)
+        self._scene = scene
+        self._open_asset = open_asset
+        self._parts = _plan_parts(scene, self.bands)
+        self._exact = all(part.exact for part in self._parts)
+        self._masks = tuple(at for at, a in enumerate(scene.assets) if a.mask in (MaskKind.MASK, MaskKind.ALPHA))
+        self._datasets: dict[int, Any] = {}
+        self._files: dict[int, BinaryIO] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        self._datasets.clear()
+        self._files.clear()
+        self._stack.close()
+
+    def read(self, window: Window) -> tuple[Pixels, Valid | None]:
+        """Stored numbers of a window, and which pixels are usable.
+
+        A pixel is usable where any band read differs from its nodata, every band read is finite, and no explicit mask
+        of the scene (.msk or alpha, of any of its files) hides it.
+
+        Args:
+            window: Inside the scene.
+
+        Returns:
+            (C, h, w) float32 without scale and offset, the caller's to overwrite; (h, w) True is usable, or None
+            where every pixel is.
+
+        Raises:
+            UnreadableSceneError: A block is damaged; names file and window.
+            ObjectNotFoundError, RetryableError: From `open_asset`.
+        """
+        pixels: Pixels = np.empty((len(self.bands), *window.shape), np.float32)
+        # Without int64 and its like the float32 pixels still tell nodata from data, and are all that is needed.
+        stored: Sequence[NDArray[Any]] | Pixels = pixels
+        if self._exact:
+            for part in self._parts:
+                self._read_part(part, window, pixels)
+        else:
+            stored = self.read_stored(window)
+            with np.errstate(over="ignore"):  # beyond float32 it becomes infinite, and so not usable
+                for row, band in enumerate(stored):
+                    pixels[row] = band
+        return pixels, self._valid(stored, pixels, window)
+
+    def read_stored(self, window: Window) -> list[NDArray[Any]]:
+        """(h, w) of each band in its own dtype.
+
+        Raises:
+            UnreadableSceneError: A block is damaged.
+        """
+        bands: list[NDArray[Any]] = [np.empty(window.shape, band.dtype) for band in self.bands]
+        for part in self._parts:
+            block = np.empty((len(part.bidx), *window.shape), self.bands[part.rows[0]].dtype)
+            for row, pixels in zip(part.rows, self._read_block(part, window, block.dtype), strict=True):
+                bands[row][...] = pixels
+        return bands
+
+    def read_masked(self, window: Window) -> Valid | None:
+        """(h, w) where the scene's explicit masks let a pixel through; None where they all do."""
+        valid: Valid | None = None
+        for position in self._masks:
+            asset = self._scene.assets[position]
+            step = _step(self._scene, asset)
+            inner, cut = _coarse(window, step, asset.shape)
+            dataset = self._dataset(position)
+            with self._damage(position, window):
+                seen = dataset.read_masks(1, window=_gdal_window(inner)) > 0
+            seen = seen if step == (1, 1) else _repeat(seen, step)[cut]
+            if not seen.all():
+                valid = seen if valid is None else valid & seen
+        return valid
+
+    def _valid(self, stored: Any, pixels: Pixels, window: Window) -> Valid | None:
+        valid = resolve_valid(self.bands, stored, pixels)
+        if not self._masks:
+            return valid
+        masked = self.read_masked(window)
+        if valid is None or masked is None:
+            return masked if valid is None else valid
+        return valid & masked
+
+    def _read_part(self, part: _Part, window: Window, pixels: Pixels) -> None:
+        """One read call into the rows of `pixels`, straight where they lie together."""
+        first, count = part.rows[0], len(part.rows)
+        together = part.rows == tuple(range(first, first + count))
+        if together and part.step == (1, 1):
+            dataset = self._dataset(part.asset)
+            with self._damage(part.asset, window):
+                dataset.read(part.bidx, window=_gdal_window(window), out=pixels[first : first + count])
+            return
+        for row, band in zip(part.rows, self._read_block(part, window, np.dtype(np.float32)), strict=True):
+            pixels[row] = band
+
+    def _read_block(self, part: _Part, window: Window, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """(bands of the part, h, w), coarse pixels repeated onto the scene's grid."""
+        asset = self._scene.assets[part.asset]
+        inner, cut = _coarse(window, part.step, asset.shape)
+        dataset = self._dataset(part.asset)
+        with self._damage(part.asset, window):
+            block: NDArray[Any] = dataset.read(part.bidx, window=_gdal_window(inner), out_dtype=dtype)
+        return block if part.step == (1, 1) else _repeat(block, part.step)[:, *cut]
+
+    @contextmanager
+    def _damage(self, position: int, window: Window | None) -> Iterator[None]:
+        """A failed open or read becomes one sentence; if the bytes never came, the transport's own error."""
+        try:
+            yield
+        except GDAL_FAULTS as exc:
+            transport = getattr(self._files.get(position), "error", None)
+            if isinstance(transport, SwathError):
+                raise transport from exc
+            where = "" if window is None else f" in {describe(window)}"
+            raise UnreadableSceneError(
+                f"{self._scene.assets[position].href} is damaged{where}; fetch or make it again ({reason(exc)})"
+            ) from exc
+
+    def _dataset(self, position: int) -> Any:
+        if position not in self._datasets:
+            # Settings are held while opening only: readers of one thread may be closed in any order.
+            with gdal_settings(), self._damage(position, None):
+                self._datasets[position] = self._open(position)
+        return self._datasets[position]
+
+    def _open(self, position: int) -> Any:
+        asset = self._scene.assets[position]
+        source = asset.href if self._open_asset is None else self._open_asset(asset)
+        if isinstance(source, str):
+            return self._stack.enter_context(open_raster(source, asset.driver))
+        self._files[position] = self._stack.enter_context(source)
+        # Handing the file itself to rasterio.open would read all of it into memory.
+        adapter = self._stack.enter_context(FilePath(source))
+        return self._stack.enter_context(adapter.open(driver=asset.driver, sharing=False))
+
+
+def describe(window: Window) -> str:
+    """For people: `rows 0-255, columns 256-511`."""
+    return f"rows {window.row_off}-{window.row_end - 1}, columns {window.col_off}-{window.col_end - 1}"
+
+
+def _plan_parts(scene: Scene, bands: Sequence[Band]) -> tuple[_Part, ...]:
+    """One part per asset and dtype, in order of first use."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for row, band in enumerate(bands):
+        groups.setdefault((band.asset, band.dtype), []).append(row)
+    return tuple(
+        _Part(
+            asset=position,
+            bidx=tuple(bands[row].bidx for row in rows),
+            rows=tuple(rows),
+            step=_step(scene, scene.assets[position]),
+            exact=is_exact(dtype),
+        )
+        for (position, dtype), rows in groups.items()
+    )
+
+
+def _step(scene: Scene, asset: Asset) -> tuple[int, int]:
+    """Scene pixels per asset pixel; open.py has made sure that it is a whole number."""
+    return scene.shape[0] // asset.shape[0], scene.shape[1] // asset.shape[1]
+
+
+def _gdal_window(window: Window) -> GdalWindow:
+    return GdalWindow(window.col_off, window.row_off, window.width, window.height)
+
+
+def _coarse(window: Window, step: tuple[int, int], shape: tuple[int, int]) -> tuple[Window, tuple[slice, slice]]:
+    """The coarse pixels that cover a window, and the slices that cut the window out of their repetition."""
+    down, right = step
+    row, col = window.row_off // down, window.col_off // right
+    inner = Window(
+        row_off=row, col_off=col, height=-(-window.row_end // down) - row, width=-(-window.col_end // right) - col
+    ).clip(shape)
+    top, left = window.row_off - row * down, window.col_off - col * right
+    return inner, (slice(top, top + window.height), slice(left, left + window.width))
+
+
+def _repeat(block: NDArray[Any], step: tuple[int, int]) -> NDArray[Any]:
+    """Each pixel `step` times down and right: (..., h, w) -> (..., h*down, w*right)."""
+    return block.repeat(step[0], axis=-2).repeat(step[1], axis=-1)

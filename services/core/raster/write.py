@@ -1,0 +1,264 @@
+"""Maps and prepared scenes as Cloud Optimized GeoTIFFs, with memory that does not grow with their size."""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.windows import Window as GdalWindow
+
+from services.core.errors import BandMismatchError, WindowError
+from services.core.grid import Window
+from services.core.raster.cog import (
+    BLOCK_PX,
+    Resampling,
+    check_written,
+    make_cog,
+    read_overview,
+    validate_cog,
+    writing,
+)
+from services.core.raster.gdal import gdal_settings
+from services.core.raster.georef import parse_crs
+from services.core.raster.read import SceneReader
+from services.core.raster.table import TABLE_TAG, build_table
+from services.core.records import Affine6, MaskKind, Scene
+
+__all__ = ["MapSpec", "MapWriter", "read_overview", "validate_cog", "write_scene_cog"]
+
+Color = tuple[int, int, int] | tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSpec:
+    """Everything about a map but its pixels."""
+
+    shape: tuple[int, int]  #: (height, width)
+    crs: str  #: EPSG:n or WKT2
+    transform: Affine6
+    dtype: str
+    descriptions: tuple[str, ...]  #: one per band
+    nodata: float | None = None
+    colormap: Mapping[int, Color] | None = None  #: of a single uint8 band
+    scales: tuple[float, ...] = ()  #: one per band; empty: 1
+    offsets: tuple[float, ...] = ()  #: one per band; empty: 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    resampling: Resampling = "nearest"  #: of the overviews
+
+
+class MapWriter:
+    """Takes windows in any order, and makes a COG of them at the end; what was never written is nodata.
+
+    The windows go to an uncompressed file in `scratch` first, because a COG's own order of bytes is known only when
+    all pixels are. That file gets its full size before the first window: GDAL writes blocks behind our back, and on a
+    full disk it would leave holes that read as nodata.
+    """
+
+    def __init__(self, spec: MapSpec, scratch: Path) -> None:
+        """Plan the map; nothing is written yet.
+
+        Args:
+            spec: What it is.
+            scratch: Existing folder for the temporary file, of the size of the map without compression.
+        """
+        self._spec = spec
+        self._scratch = scratch
+        self._stack = ExitStack()
+        self._dataset: Any = None
+        self._path = scratch / "map.tif"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, window: Window, pixels: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> None:
+        """Put pixels in their place.
+
+        Args:
+            window: Inside the map.
+            pixels: (h, w), or (C, h, w) for several bands.
+            valid: (h, w) for the file's own mask, where nodata cannot say it; give it for every window or for none.
+
+        Raises:
+            WindowError: The window is not inside the map, or the pixels have another shape.
+            StorageUnavailableError, StorageRefusedError: They cannot be written.
+        """
+        stack = pixels[None] if pixels.ndim == 2 else pixels
+        if stack.shape != (len(self._spec.descriptions), *window.shape):
+            raise WindowError(f"pixels of shape {pixels.shape} do not fill {window}")
+        window.within(Window(row_off=0, col_off=0, height=self._spec.shape[0], width=self._spec.shape[1]))
+        place = GdalWindow(window.col_off, window.row_off, window.width, window.height)
+        with gdal_settings(GDAL_TIFF_INTERNAL_MASK="YES"), writing(self._path):
+            dataset = self._open()
+            dataset.write(stack, window=place)
+            if valid is not None:
+                dataset.write_mask(valid, window=place)
+
+    def finish(self, path: Path) -> Path:
+        """Write the COG and remove the temporary file.
+
+        Raises:
+            StorageUnavailableError, StorageRefusedError: It cannot be written.
+        """
+        try:
+            with gdal_settings(GDAL_TIFF_INTERNAL_MASK="YES"), writing(self._path):
+                self._open().close()  # opened here at the latest: a map without a window is all nodata
+            check_written(self._path)
+            make_cog(self._path, path, resampling=self._spec.resampling)
+        finally:
+            self.close()
+        return path
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        dataset, self._dataset = self._dataset, None
+        with writing(self._path):
+            if dataset is not None:
+                dataset.close()
+            self._stack.close()
+
+    def _open(self) -> Any:
+        if self._dataset is None:
+            self._path = (
+                Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="map-", dir=self._scratch)))
+                / "map.tif"
+            )
+            with _create(self._spec, self._path):
+                pass  # closing fills every block with nodata
+            check_written(self._path)
+            self._dataset = rasterio.open(str(self._path), "r+", driver="GTiff")
+        return self._dataset
+
+
+def _create(spec: MapSpec, path: Path) -> Any:
+    """An empty sparse GeoTIFF with all of a map's tags."""
+    dataset = rasterio.open(
+        str(path),
+        "w",
+        driver="GTiff",
+        height=spec.shape[0],
+        width=spec.shape[1],
+        count=len(spec.descriptions),
+        dtype=spec.dtype,
+        crs=parse_crs(spec.crs),
+        transform=Affine(*spec.transform),
+        nodata=spec.nodata,
+        tiled=True,
+        blockxsize=BLOCK_PX,
+        blockysize=BLOCK_PX,
+        interleave="pixel",
+        BIGTIFF="IF_SAFER",
+    )
+    dataset.descriptions = spec.descriptions
+    if spec.scales or spec.offsets:
+        dataset.scales = spec.scales or (1.0,) * dataset.count
+        dataset.offsets = spec.offsets or (0.0,) * dataset.count
+    if spec.colormap is not None:
+        dataset.write_colormap(
+            1, {value: (*color[:3], *(color[3:] or (255,))) for value, color in spec.colormap.items()}
+        )
+    dataset.update_tags(**spec.tags)
+    return dataset
+
+
+#: Most bytes of a scene held at once while it is rewritten.
+_HELD_BYTES = 2**26
+
+
+def write_scene_cog(
+    reader: SceneReader, scene: Scene, path: Path, *, progress: Callable[[float], None] | None = None
+) -> None:
+    """Rewrite a scene, losslessly, as one COG that many readers can share.
+
+    `open_scene` of it gives the same bands, pixels and valid masks, for any choice of bands: what TIFF cannot say per
+    band goes into a tag of our own.
+
+    Args:
+        reader: Of all the scene's bands, in their order.
+        scene: What is read.
+        path: The COG.
+        progress: Called with the fraction done.
+
+    Raises:
+        BandMismatchError: No stored type holds all bands without loss.
+        UnreadableSceneError: A block is damaged.
+        StorageUnavailableError, StorageRefusedError: It cannot be written.
+    """
+    dtype = _common_dtype(scene)
+    masked = any(asset.mask in (MaskKind.MASK, MaskKind.ALPHA) for asset in scene.assets)
+    windows = list(_strips(scene.shape, len(scene.bands) * dtype.itemsize))
+    with MapWriter(_scene_spec(scene, dtype.name, masked=masked), path.parent) as writer:
+        for count, window in enumerate(windows, start=1):
+            pixels = np.empty((len(scene.bands), *window.shape), dtype)
+            for row, band in enumerate(reader.read_stored(window)):
+                pixels[row] = band
+            valid = reader.read_masked(window) if masked else None
+            if masked and valid is None:
+                valid = np.ones(window.shape, np.bool_)
+            writer.write(window, pixels, valid)
+            if progress is not None:
+                progress(0.7 * count / len(windows))  # the rest is the COG itself
+        writer.finish(path)
+    if progress is not None:
+        progress(1.0)
+
+
+def _common_dtype(scene: Scene) -> np.dtype[Any]:
+    """The smallest type that holds every band's numbers."""
+    dtypes = {band.dtype for band in scene.bands}
+    common = np.result_type(*dtypes)
+    if len(dtypes) > 1 and common.kind == "f" and dtypes & {"int64", "uint64"}:
+        raise BandMismatchError(
+            f"{scene.title} mixes {' and '.join(sorted(dtypes))}, which no one type holds without loss; "
+            "convert its bands to one type first"
+        )
+    return common
+
+
+def _scene_spec(scene: Scene, dtype: str, *, masked: bool) -> MapSpec:
+    tags = {TABLE_TAG: build_table(scene, dtype).model_dump_json()}
+    if scene.acquired_at is not None:
+        tags["TIFFTAG_DATETIME"] = f"{scene.acquired_at:%Y:%m:%d %H:%M:%S}"
+    return MapSpec(
+        shape=scene.shape,
+        crs=scene.crs,
+        transform=scene.transform,
+        dtype=dtype,
+        descriptions=tuple(band.name for band in scene.bands),
+        nodata=None if masked else _common_nodata([band.nodata for band in scene.bands]),
+        scales=tuple(band.scale for band in scene.bands),
+        offsets=tuple(band.offset for band in scene.bands),
+        tags=tags,
+    )
+
+
+def _common_nodata(values: Sequence[float | None]) -> float | None:
+    """The one number a TIFF may declare, where all bands agree on it."""
+    first = values[0]
+    if first is None or not all(
+        value == first or (value is not None and math.isnan(value + first)) for value in values
+    ):
+        return None
+    return first
+
+
+def _strips(shape: tuple[int, int], pixel_bytes: int) -> Iterator[Window]:
+    """Windows of whole output blocks, as wide as memory allows."""
+    height, width = shape
+    blocks = max(1, _HELD_BYTES // (BLOCK_PX * BLOCK_PX * pixel_bytes))
+    step = min(width, blocks * BLOCK_PX)
+    for row in range(0, height, BLOCK_PX):
+        for col in range(0, width, step):
+            yield Window(row_off=row, col_off=col, height=BLOCK_PX, width=step).clip(shape)

@@ -1,0 +1,50 @@
+"""One installation, wired: settings turned into a store, a catalog and a ledger. Entry points call this, nobody else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from services.core.catalog.catalog import Catalog, open_catalog
+from services.core.catalog.ledger import Ledger
+from services.core.settings import Settings
+from services.core.storage import ObjectStore, open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a run needs of the place it runs in."""
+
+    settings: Settings
+    store: ObjectStore
+    catalog: Catalog
+    ledger: Ledger
+
+    @property
+    def scratch(self) -> Path:
+        """Local folder for temporary files; made here."""
+        self.settings.scratch_path.mkdir(parents=True, exist_ok=True)
+        return self.settings.scratch_path
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_site(settings: Settings) -> Site:
+    """Open store and catalog.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        RetryableError: Store or database does not answer.
+    """
+    catalog = open_catalog(settings.catalog_url)
+    return Site(settings, open_store(settings.store_uri, settings), catalog, Ledger(catalog, lease_s=settings.lease_s))

@@ -1,0 +1,113 @@
+"""Turn what a run's units left into its product, once, whoever asks."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from services.core.errors import CoverageError, ObjectNotFoundError
+from services.core.product.publish import publish
+from services.core.product.spec import ProductSpec
+from services.core.records import Product, Run, RunProgress, RunState, UnitResult
+from services.core.site import Site
+from services.core.unit import UnitBlock
+from services.core.worker import worker_alive
+from services.inference.hold import StoppedError, hold_claims
+from services.inference.job import Task
+
+#: How often to look whether another process has made the product.
+POLL_S = 0.5
+
+
+class UnitLostError(CoverageError):
+    """A finished unit's object is gone or damaged; its row has been taken back, so working on makes it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a finished run comes to."""
+
+    run: Run
+    progress: RunProgress
+    product: Product
+
+
+def finish(site: Site, task: Task, *, stop: threading.Event) -> Outcome:
+    """Assemble and publish, once, whoever asks; while another process is at it, wait for its product.
+
+    Raises:
+        UnitLostError: A unit is not done, or its object is lost; nothing is published.
+        StoppedError: `stop` was set before the product was made.
+    """
+    run_id = task.run.id
+    while (product := site.catalog.find_product(run_id)) is None:
+        site.ledger.release_dead(run_id, worker_alive)
+        with hold_claims(site.ledger, run_id, lease_s=site.settings.lease_s) as worker:
+            if site.ledger.claim_assembly(run_id, worker):
+                product = site.catalog.find_product(run_id) or _assemble(site, task, stop)
+                break
+        if stop.wait(POLL_S):
+            raise StoppedError(run_id)
+    site.ledger.set_state(run_id, RunState.PUBLISHED)
+    return Outcome(run=site.catalog.run(run_id), progress=site.ledger.progress(run_id), product=product)
+
+
+def _assemble(site: Site, task: Task, stop: threading.Event) -> Product:
+    """The files first, then the row that points to them."""
+    if missing := site.ledger.pending(task.run.id):
+        raise UnitLostError(f"{missing} units of run {task.run.id} are not done; compute them with: {_resume(task)}")
+    blocks = _blocks(site, task, stop)
+    product = publish(_spec(site, task), blocks, out=task.run.out, settings=site.settings, scratch=site.scratch)
+    site.catalog.add_product(product)
+    return product
+
+
+def _spec(site: Site, task: Task) -> ProductSpec:
+    job = task.job
+    return ProductSpec(
+        run=task.run,
+        scene=site.catalog.scene(task.run.scene_id),
+        contract=job.contract,
+        grid=job.plan.grid,
+        step=job.base.step,
+        on_tiles=job.plan.on_tiles,
+        flow=job.flow.describe(),
+        plan=job.plan.summary(),
+        code_version=task.run.code_version,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _blocks(site: Site, task: Task, stop: threading.Event) -> Iterator[UnitBlock]:
+    """The units' objects in row order, each checked against its row."""
+    for _, result in site.ledger.results(task.run.id):
+        if stop.is_set():
+            raise StoppedError(task.run.id)
+        data = _intact(site, result)
+        if data is None:
+            raise UnitLostError(
+                f"{_forget_lost(site, task)} units of run {task.run.id} are missing or damaged in the store; "
+                f"compute them again with: {_resume(task)}"
+            )
+        yield UnitBlock.decode(data)
+
+
+def _intact(site: Site, result: UnitResult) -> bytes | None:
+    try:
+        data = site.store.get(result.object_key)
+    except ObjectNotFoundError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == result.sha256 else None
+
+
+def _forget_lost(site: Site, task: Task) -> int:
+    """Take back the rows of all units whose objects are not what they promise; returns how many."""
+    lost = [result.key for _, result in site.ledger.results(task.run.id) if _intact(site, result) is None]
+    for key in lost:
+        site.ledger.forget_result(key)
+    return len(lost)
+
+
+def _resume(task: Task) -> str:
+    return f"swath resume {task.run.id}"

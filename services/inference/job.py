@@ -1,0 +1,142 @@
+"""One scene met by one model: the flow to compute, the plan to compute it by, and the lanes to do it in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from services.core.errors import RequestError
+from services.core.flow.flow import Flow
+from services.core.flow.plan import Allowance, Plan, SourceLayout, plan_run
+from services.core.flow.tile import Layer, Pixels, Valid
+from services.core.grid import Window
+from services.core.model.backends import Backend
+from services.core.model.contract import Contract
+from services.core.model.threshold import score_scale
+from services.core.raster.read import SceneReader
+from services.core.records import Asset, Band, Run, Scene
+
+#: Chips a segmentation network gets at once.
+SEGMENTATION_BATCH = 4
+DEFAULT_TILE_PX = 256
+
+OpenAsset = Callable[[Asset], str | BinaryIO]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that decides the pixels, and nothing about where they are computed."""
+
+    scene: Scene
+    contract: Contract
+    model_digest: str
+    backend_id: str  #: `none` for a threshold
+    bands: tuple[Band, ...]
+    flow: Flow
+    base: Layer  #: the raster that tiles are laid on
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """What the user may choose."""
+
+    tile_px: int | None = None
+    gsd_m: float | None = None
+
+
+def plan_job(
+    scene: Scene, contract: Contract, digest: str, *, backend_id: str, request: JobRequest, allow: Allowance
+) -> Job:
+    """Check the contract and cut the work; reads no pixel.
+
+    Raises:
+        BandMismatchError, ContractError: The scene does not meet the contract.
+        MemoryBudgetError: One unit does not fit the memory.
+        RequestError: A tile size the model cannot work with.
+    """
+    bands = contract.pick_bands(scene, gsd_m=request.gsd_m)
+    tile_px = _tile_px(contract, request.tile_px)
+    source = Flow.open(scene, bands)
+    if request.gsd_m is not None:
+        source = source.resample(request.gsd_m)
+    if contract.kind == "threshold":
+        flow = source.tile_mean(tile_px, score_scale(scene))
+    elif contract.kind == "classification":
+        flow = source.predict_tiles(digest, contract, tile_px=tile_px)
+    else:
+        flow = source.predict(digest, contract, batch=SEGMENTATION_BATCH)
+    plan = plan_run(
+        flow,
+        base=source.layer,
+        tile_px=tile_px,
+        layout=_layout(scene, bands),
+        recipe={"model": digest, "backend": backend_id},
+        allow=allow,
+    )
+    return Job(
+        scene=scene,
+        contract=contract,
+        model_digest=digest,
+        backend_id=backend_id,
+        bands=bands,
+        flow=flow,
+        base=source.layer,
+        plan=plan,
+    )
+
+
+def _tile_px(contract: Contract, asked: int | None) -> int:
+    if asked is not None and not 8 <= asked <= 8192:
+        raise RequestError(f"--tile-px {asked} is not between 8 and 8192")
+    if contract.kind == "classification":
+        if asked not in (None, contract.chip_px):
+            raise RequestError(f"model {contract.name} classifies tiles of {contract.chip_px} px; leave --tile-px out")
+        return contract.chip_px
+    return asked or DEFAULT_TILE_PX
+
+
+def _layout(scene: Scene, bands: tuple[Band, ...]) -> SourceLayout:
+    """The largest blocks among the assets that are read, on the scene's grid."""
+    assets = [scene.assets[position] for position in sorted({band.asset for band in bands})]
+    return SourceLayout(
+        block_shape=(max(a.block_shape[0] for a in assets), max(a.block_shape[1] for a in assets)),
+        width=scene.shape[1],
+        bands_per_block=len(scene.bands),
+        sample_bytes=max(_sample_bytes(band.dtype) for band in scene.bands),
+    )
+
+
+def _sample_bytes(dtype: str) -> int:
+    return {"8": 1, "6": 2, "2": 4, "4": 8}[dtype[-1]]  # uint8, int16, float32, float64 end so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A run in the hands of this process."""
+
+    run: Run
+    job: Job
+    backend: Backend | None
+
+
+class SceneBench:
+    """One thread's reader of one scene, and the network that all threads share."""
+
+    def __init__(self, job: Job, backend: Backend | None, open_asset: OpenAsset | None = None) -> None:
+        self._reader = SceneReader(job.scene, job.bands, open_asset=open_asset)
+        self._bands = tuple(band.name for band in job.bands)
+        self._backend = backend
+
+    def read(self, bands: tuple[str, ...], window: Window) -> tuple[Pixels, Valid | None]:
+        """See `Bench`."""
+        assert bands == self._bands, "a job reads one set of bands"
+        return self._reader.read(window)
+
+    def predict(self, model: str, chips: Pixels) -> Pixels:
+        """See `Bench`."""
+        assert self._backend is not None, f"model {model[:12]} was planned without a backend"
+        return self._backend.predict(chips)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()

@@ -1,0 +1,216 @@
+"""The life of a run: start it, take it up again anywhere, assemble what its units left."""
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.core.errors import (
+    DatabaseUnavailableError,
+    RequestError,
+    StorageUnavailableError,
+    SwathError,
+)
+from services.core.flow.plan import Allowance
+from services.core.log import bind, get_logger
+from services.core.model.backends import Backend, open_backend, open_pinned
+from services.core.model.package import ModelPackage
+from services.core.model.registry import keep_package, package_by_digest
+from services.core.names import make_run_id
+from services.core.product.publish import check_out
+from services.core.records import Run, RunState, Scene
+from services.core.scenes import asset_opener, check_unchanged, prepared
+from services.core.settings import Settings
+from services.core.site import Site
+from services.core.version import code_version
+from services.core.worker import worker_alive
+from services.inference.assembly import Outcome, UnitLostError, finish
+from services.inference.job import Job, JobRequest, Task, plan_job
+from services.inference.shard import Lanes, run_units
+
+log = get_logger(__name__)
+
+NO_BACKEND = "none"  #: a threshold needs no network
+LOST_UNIT_ROUNDS = 3
+
+
+def allowance(site: Site) -> Allowance:
+    """Memory and threads of this process: the settings, else every core it may use."""
+    workers = site.settings.workers or len(os.sched_getaffinity(0))
+    return Allowance(memory_bytes=site.settings.memory_bytes, workers=workers)
+
+
+def resolve_out(out: str | None, settings: Settings) -> str:
+    """Where products go, as any later process finds it from any folder: absolute; by default beside the catalog."""
+    if out is None:
+        return str(settings.home / "products")
+    return out if "://" in out else str(Path(out).absolute())
+
+
+def draft_task(site: Site, scene: Scene, package: ModelPackage, *, request: JobRequest) -> tuple[Job, Backend | None]:
+    """Meet scene and model: everything `swath plan` shows and `start_run` commits to."""
+    allow = allowance(site)
+    backend = _open_backend(site, package, threads=allow.workers)
+    job = plan_job(
+        prepared(scene, site.store),
+        package.contract,
+        package.digest,
+        backend_id=NO_BACKEND if backend is None else backend.id,
+        request=request,
+        allow=allow,
+    )
+    return job, backend
+
+
+def start_run(site: Site, scene: Scene, package: ModelPackage, *, request: JobRequest, out: str, command: str) -> Task:
+    """Plan a run and put it into the ledger; units that an earlier run finished are counted as reused at once.
+
+    Raises:
+        PermanentError: Scene and model do not fit.
+        ConfigError: `out` cannot be written, or the memory does not suffice.
+    """
+    job, backend = draft_task(site, scene, package, request=request)
+    check_out(out, site.settings)
+    keep_package(package, catalog=site.catalog, store=site.store)
+    created_at = datetime.now(UTC)
+    run = Run(
+        id=make_run_id(created_at, secrets.token_bytes(3)),
+        scene_id=scene.id,
+        model_name=package.contract.name,
+        model_digest=package.digest,
+        tile_px=job.plan.grid.tile_px,
+        backend=job.backend_id,
+        out=out,
+        state=RunState.PLANNED,
+        command=command,
+        code_version=code_version(),
+        plan={**job.plan.summary(), "gsd_m": request.gsd_m, "prepared": job.scene is not scene},
+        created_at=created_at,
+    )
+    site.ledger.create_run(run, job.plan.units)
+    bind(run_id=run.id, scene_id=scene.id)
+    return Task(run=run, job=job, backend=backend)
+
+
+def take_up(site: Site, run_id: str) -> Task:
+    """Rebuild a run's task from the catalog, with the very backend and plan it started with."""
+    run = site.catalog.run(run_id)
+    package = package_by_digest(run.model_digest, store=site.store, cache=site.scratch / "models")
+    allow = allowance(site)
+    backend = _open_backend(site, package, threads=allow.workers, backend_id=run.backend)
+    scene = site.catalog.scene(run.scene_id)
+    job = plan_job(
+        prepared(scene, site.store) if run.plan["prepared"] else scene,  # units follow the blocks of the file
+        package.contract,
+        package.digest,
+        backend_id=run.backend,
+        request=JobRequest(tile_px=run.tile_px, gsd_m=run.plan.get("gsd_m")),
+        allow=allow,
+    )
+    bind(run_id=run.id, scene_id=run.scene_id)
+    return Task(run=run, job=job, backend=backend)
+
+
+def work(
+    site: Site,
+    task: Task,
+    *,
+    stop: threading.Event,
+    progress: Callable[[int, int], None] | None = None,
+    indices: range | None = None,
+) -> None:
+    """Compute the units of a run (or of one shard) that are not done yet.
+
+    Raises:
+        RequestError: The code here would not do the work that the run was planned to do.
+    """
+    run_id = task.run.id
+    _check_same_work(site, task)
+    site.ledger.release_dead(run_id, worker_alive)
+    site.ledger.set_state(run_id, RunState.RUNNING)
+    lanes = Lanes(
+        job=task.job,
+        run_id=run_id,
+        ledger=site.ledger,
+        store=site.store,
+        backend=task.backend,
+        lease_s=site.settings.lease_s,
+        open_asset=asset_opener(site.store, site.settings),
+        indices=indices,
+    )
+    run_units(lanes if progress is None else replace(lanes, progress=progress), stop)
+
+
+def complete(
+    site: Site, task: Task, *, stop: threading.Event, progress: Callable[[int, int], None] | None = None
+) -> Outcome:
+    """Work until every unit is done, then publish; units whose objects got lost are computed again."""
+    with failing(site, task.run.id):
+        for _ in range(LOST_UNIT_ROUNDS):
+            if site.ledger.run_state(task.run.id) is not RunState.PUBLISHED:
+                work(site, task, stop=stop, progress=progress)
+            try:
+                return finish(site, task, stop=stop)
+            except UnitLostError as exc:
+                log.warning("unit lost, computing it again", error=str(exc))
+        raise StorageUnavailableError(f"the store keeps losing units of run {task.run.id}; see `swath doctor`")
+
+
+def plan_shard(units: int, *, index: int, count: int) -> range:
+    """The contiguous units of shard `index` of `count`; shards differ by one unit at most.
+
+    Raises:
+        RequestError: No such shard.
+    """
+    if not 0 <= index < count:
+        raise RequestError(f"there is no shard {index} of {count}; shards count from 0")
+    return range(units * index // count, units * (index + 1) // count)
+
+
+def check_sources(task: Task) -> None:
+    """Hash the local files of a run taken up again: pixels of another file must not go under its name.
+
+    Raises:
+        ObjectNotFoundError: One is gone, or is not the file that was ingested.
+    """
+    for position in sorted({band.asset for band in task.job.bands}):
+        check_unchanged(task.job.scene.assets[position])
+
+
+def _check_same_work(site: Site, task: Task) -> None:
+    try:
+        site.ledger.create_run(task.run, task.job.plan.units)  # a run that is there must have the same units
+    except RequestError as exc:
+        raise RequestError(
+            f"run {task.run.id} was planned by swath {task.run.code_version}, and {code_version()} here would do other "
+            f"work; start anew with: {task.run.command}"
+        ) from exc
+
+
+@contextmanager
+def failing(site: Site, run_id: str) -> Iterator[None]:
+    """Write down why a run stopped, so that `swath runs` can say it; the error goes on."""
+    try:
+        yield
+    except DatabaseUnavailableError:
+        raise  # nowhere to write it
+    except SwathError as exc:
+        try:
+            site.ledger.set_state(run_id, RunState.FAILED, error=str(exc))
+        except SwathError as second:
+            log.warning("state not recorded", run_id=run_id, error=str(second))
+        raise
+
+
+def _open_backend(site: Site, package: ModelPackage, *, threads: int, backend_id: str | None = None) -> Backend | None:
+    if package.contract.kind == "threshold":
+        return None
+    cache = site.scratch / "backends"
+    if backend_id is None:
+        name, precision = site.settings.backend, site.settings.precision
+        return open_backend(package, name=name, precision=precision, threads=threads, cache=cache)
+    return open_pinned(package, backend_id, threads=threads, cache=cache)

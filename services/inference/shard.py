@@ -1,0 +1,109 @@
+"""Work through the units of a run: claim, compute, put the object, then commit its row."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from services.core.catalog.ledger import Ledger
+from services.core.flow.execute import MemoryBudget
+from services.core.log import get_logger
+from services.core.model.backends import Backend
+from services.core.names import unit_key
+from services.core.raster.read import block_cache
+from services.core.records import PlannedUnit, UnitResult
+from services.core.storage import ObjectStore
+from services.core.worker import worker_alive
+from services.inference.hold import StoppedError, hold_claims
+from services.inference.job import Job, OpenAsset, SceneBench
+from services.inference.unit import compute_unit
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lanes:
+    """What worker threads share."""
+
+    job: Job
+    run_id: str
+    ledger: Ledger
+    store: ObjectStore
+    backend: Backend | None
+    lease_s: float
+    open_asset: OpenAsset | None = None
+    indices: range | None = None  #: the units of this shard; None: all
+    #: Called with tiles and masked tiles of each finished unit, from worker threads.
+    progress: Callable[[int, int], None] = lambda _tiles, _masked: None
+
+
+def run_units(lanes: Lanes, stop: threading.Event) -> None:
+    """Compute every unit nobody else has done, on as many threads as the plan allows; returns when all are done.
+
+    Raises:
+        RetryableError: Storage or catalog went away, or `stop` was set; claims are given back first.
+    """
+    with (
+        hold_claims(lanes.ledger, lanes.run_id, lease_s=lanes.lease_s) as worker,
+        block_cache(lanes.job.plan.cache_bytes),
+    ):
+        _drain(lanes, worker, stop)
+        while not stop.is_set() and lanes.ledger.pending(lanes.run_id, indices=lanes.indices):
+            # Another process holds the rest: wait for it, or inherit what it lets go of.
+            stop.wait(min(1.0, lanes.lease_s / 4))
+            lanes.ledger.release_dead(lanes.run_id, worker_alive)
+            _drain(lanes, worker, stop)
+    if stop.is_set():
+        raise StoppedError(lanes.run_id)
+
+
+def _drain(lanes: Lanes, worker: str, stop: threading.Event) -> None:
+    """Compute all units that can be claimed now."""
+    plan = lanes.job.plan
+    budget = MemoryBudget(plan.workers * plan.unit_bytes)
+    failed = threading.Event()  # not `stop`: that one is for the caller's other scenes as well
+
+    def may_go_on() -> bool:
+        return not (stop.is_set() or failed.is_set())
+
+    with ThreadPoolExecutor(plan.workers, thread_name_prefix="swath") as pool:
+        futures = [pool.submit(_work, lanes, worker, budget, may_go_on) for _ in range(plan.workers)]
+        finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        if any(future.exception() for future in finished):
+            failed.set()
+    for future in futures:
+        future.result()
+
+
+def _work(lanes: Lanes, worker: str, budget: MemoryBudget, may_go_on: Callable[[], bool]) -> None:
+    bench = SceneBench(lanes.job, lanes.backend, lanes.open_asset)
+    try:
+        while may_go_on():
+            unit = lanes.ledger.claim_unit(lanes.run_id, worker, indices=lanes.indices)
+            if unit is None:
+                return
+            with budget.reserve(lanes.job.plan.unit_bytes):
+                _finish(lanes, worker, unit, bench)
+    finally:
+        bench.close()
+
+
+def _finish(lanes: Lanes, worker: str, unit: PlannedUnit, bench: SceneBench) -> None:
+    started = time.perf_counter()
+    block = compute_unit(lanes.job, unit, bench)
+    data = block.encode()
+    key = unit_key(unit.key)
+    lanes.store.put(key, data)  # object first: a row without its object would be a hole
+    result = UnitResult(
+        key=unit.key,
+        object_key=key,
+        sha256=hashlib.sha256(data).hexdigest(),
+        tiles=unit.tiles,
+        masked=block.masked,
+        seconds=time.perf_counter() - started,
+    )
+    lanes.ledger.finish_unit(lanes.run_id, unit.index, worker, result)
+    log.debug("unit finished", unit=unit.index, tiles=unit.tiles, masked=block.masked, seconds=result.seconds)
+    lanes.progress(unit.tiles, block.masked)

@@ -1,0 +1,54 @@
+"""A scene made ready for many readers: one losslessly tiled COG in the store, and an index of its tiles."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from services.core.grid import TileGrid
+from services.core.log import get_logger
+from services.core.names import prepared_key, scene_cog_key, tile_index_key
+from services.core.product.tile_table import write_tile_index
+from services.core.raster.open import OpenOptions, open_scene
+from services.core.raster.read import SceneReader, block_cache
+from services.core.raster.write import write_scene_cog
+from services.core.records import Scene
+from services.core.scenes import STORE_SCHEME, asset_opener, prepared
+from services.core.site import Site
+
+log = get_logger(__name__)
+
+#: GDAL's cache while a scene is rewritten; a striped file needs one row of output blocks in it.
+CACHE_BYTES = 128 * 2**20
+
+
+def prepare_scene(site: Site, scene: Scene, *, tile_px: int, progress: Callable[[float], None] | None = None) -> Scene:
+    """Write the COG and the index, then the record that points to them; done before is done.
+
+    The result has the digest of the original, because its pixels, masks and band table are equal: what was computed
+    from one is found again for the other.
+    """
+    ready = prepared(scene, site.store)
+    if ready is not scene:
+        return ready
+    with tempfile.TemporaryDirectory(dir=site.scratch) as folder:
+        path = Path(folder) / "scene.tif"
+        with (
+            block_cache(CACHE_BYTES),
+            SceneReader(scene, scene.bands, open_asset=asset_opener(site.store, site.settings)) as reader,
+        ):
+            write_scene_cog(reader, scene, path, progress=progress)
+        made = open_scene([str(path)], options=OpenOptions(), fetch=None)
+        index = Path(folder) / "index.parquet"
+        write_tile_index(scene, TileGrid(shape=scene.shape, tile_px=tile_px), index)
+        key = scene_cog_key(scene.digest)
+        site.store.put_file(key, path)
+        site.store.put_file(tile_index_key(scene.digest, tile_px), index)
+    asset = made.assets[0].model_copy(update={"href": STORE_SCHEME + key})
+    bands = tuple(
+        band.model_copy(update={"asset": 0, "bidx": position, "dtype": copy.dtype, "nodata": copy.nodata})
+        for position, (band, copy) in enumerate(zip(scene.bands, made.bands, strict=True), start=1)
+    )
+    ready = scene.model_copy(update={"assets": (asset,), "bands": bands})
+    site.store.put(prepared_key(scene.digest), ready.model_dump_json().encode())  # last: it makes the rest visible
+    log.info("scene prepared", scene_id=scene.id, object=key, size_bytes=asset.size_bytes)
+    return ready
