@@ -12,12 +12,12 @@ from services.core.log import configure_logging
 from services.core.model.contract import Contract
 from services.core.model.package import shipped_package
 from services.core.product.spec import MAP
+from services.core.raster.classmap import UNLABELLED, read_class_map
 from services.core.records import Scene
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
 from services.core.synthetic import make_scene
-from services.core.truth import agreement
 
 #: Where this workplace keeps real imagery; elsewhere a scene is made.
 REAL_SCENE = Path("../shared/data/landcover/NC_L7_2000_6band_28m.tif")
@@ -33,7 +33,8 @@ def demo_command(scene: str | None, *, out: str | None, model: str | None) -> in
         if scene is None:
             scene, truth = _find_or_make(site)
         (source,) = parse_sources([scene], band=[], bands=None, crs=None, bounds=None)
-        chosen = model or _pick_model(ingest_scene(site, source.paths, source.options))
+        registered = ingest_scene(site, source.paths, source.options)
+        chosen = model or _pick_model(registered)
         options = RunOptions(model=chosen, out=out or "demo-out")
         outcome, code = run_source(site, source, options, stop)
         path = Path(outcome.product.href) / MAP
@@ -41,7 +42,8 @@ def demo_command(scene: str | None, *, out: str | None, model: str | None) -> in
             contract = Contract.model_validate(site.catalog.model(outcome.run.model_digest).contract)
             show_map(console, path, contract)
             if truth is not None:
-                console.print(f"{agreement(path, truth):.1%} of the map agrees with the truth the scene was made from")
+                share = _agreement(path, truth, registered)
+                console.print(f"{share:.1%} of the map agrees with the truth that the scene was made from")
         console.print(f"where a pixel came from: [bold]swath lineage {outcome.run.id} --lon LON --lat LAT[/bold]")
     return code
 
@@ -65,3 +67,10 @@ def _pick_model(scene: Scene) -> str:
         notes.print(f"{exc} Taking {FITS_ANYTHING}, which fits any scene.", markup=False, soft_wrap=True)
         return FITS_ANYTHING
     return FIRST_CHOICE
+
+
+def _agreement(path: Path, truth: Path, scene: Scene) -> float:
+    """Share of the pixels with an answer and a truth on which both agree."""
+    answers, expected = read_class_map(path, scene), read_class_map(truth, scene)
+    known = (answers != UNLABELLED) & (expected != UNLABELLED)
+    return float((answers == expected)[known].mean()) if known.any() else 0.0

@@ -6,13 +6,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from services.core.errors import ObjectNotFoundError, RequestError, StorageUnavailableError
 from services.core.names import prepared_key
 from services.core.records import Asset, Scene
 from services.core.settings import Settings
-from services.core.storage import ObjectStore, open_store, split_uri
+from services.core.storage import ObjectStore, RasterOpener, open_store, split_uri
 from services.core.storage.files import atomic_file, local_errors
 
 #: Assets with this prefix are objects of the installation's own store: what the tiler made.
@@ -67,13 +66,13 @@ def _download(url: str, target: Path) -> None:
         raise StorageUnavailableError(f"{url} cannot be fetched: {exc}; try again later") from exc
 
 
-def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], str | BinaryIO]:
-    """How a reader gets at an asset: a local path, or a file-like over ranged reads of the store."""
+def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], str | RasterOpener]:
+    """How a reader gets at an asset: a local path, or ranged reads of the store."""
     fetch = fetcher(settings)
 
-    def open_asset(asset: Asset) -> str | BinaryIO:
+    def open_asset(asset: Asset) -> str | RasterOpener:
         if asset.href.startswith(STORE_SCHEME):
-            return cast("BinaryIO", store.open(asset.href.removeprefix(STORE_SCHEME)))
+            return RasterOpener(store, asset.href.removeprefix(STORE_SCHEME))
         path = fetch(asset.href) if "://" in asset.href else Path(asset.href)
         _check_size(asset, path)
         return str(path)

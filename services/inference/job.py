@@ -1,8 +1,6 @@
 """One scene met by one model: the flow to compute, the plan to compute it by, and the lanes to do it in."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from services.core.errors import RequestError
 from services.core.flow.flow import Flow
@@ -12,14 +10,12 @@ from services.core.grid import Window
 from services.core.model.backends import Backend
 from services.core.model.contract import Contract
 from services.core.model.threshold import score_scale
-from services.core.raster.read import SceneReader
-from services.core.records import Asset, Band, Run, Scene
+from services.core.raster.read import OpenAsset, SceneReader
+from services.core.records import Band, Run, Scene
 
 #: Chips a segmentation network gets at once.
 SEGMENTATION_BATCH = 4
 DEFAULT_TILE_PX = 256
-
-OpenAsset = Callable[[Asset], str | BinaryIO]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,12 @@ from services.core.flow.execute import MemoryBudget
 from services.core.log import get_logger
 from services.core.model.backends import Backend
 from services.core.names import unit_key
-from services.core.raster.read import block_cache
+from services.core.raster.read import OpenAsset, block_cache
 from services.core.records import PlannedUnit, UnitResult
 from services.core.storage import ObjectStore
 from services.core.worker import worker_alive
 from services.inference.hold import StoppedError, hold_claims
-from services.inference.job import Job, OpenAsset, SceneBench
+from services.inference.job import Job, SceneBench
 from services.inference.unit import compute_unit
 
 log = get_logger(__name__)

@@ -258,6 +258,18 @@ def test_every_answer_has_one_meaning(status: int, code: str, error: type[SwathE
 
 
 @pytest.mark.usefixtures("credentials")
+def test_a_refused_transfer_is_a_refusal(tmp_path: Path):
+    (tmp_path / "source").write_bytes(b"x")
+    with CannedS3(403, "AccessDenied") as canned:
+        settings = Settings(s3_endpoint_url=canned.endpoint_url, s3_addressing_style="path")
+        store = open_store("s3://bucket", settings)
+
+        for transfer, path in ((store.put_file, tmp_path / "source"), (store.fetch, tmp_path / "copy")):
+            with pytest.raises(StorageRefusedError, match="access denied"):
+                transfer("key", path)
+
+
+@pytest.mark.usefixtures("credentials")
 def test_a_refused_head_is_a_refusal_not_an_absence():
     with CannedS3(403, "AccessDenied") as canned:
         settings = Settings(s3_endpoint_url=canned.endpoint_url, s3_addressing_style="path")

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
-from rasterio.io import FilePath
 from rasterio.windows import Window as GdalWindow
 
 from services.core.errors import SwathError, UnreadableSceneError
@@ -18,7 +18,21 @@ from services.core.raster.valid import Valid, is_exact, resolve_valid
 from services.core.records import Asset, Band, MaskKind, Scene
 
 Pixels = NDArray[np.float32]
-OpenAsset = Callable[[Asset], str | BinaryIO]
+
+
+class AssetFiles(Protocol):
+    """Serves the files of an asset to GDAL, which loses exceptions; `RasterOpener` is one."""
+
+    name: str  #: of the asset, to be opened by
+
+    def __call__(self, path: str, mode: str = "rb") -> Any:
+        """A readable file, or FileNotFoundError."""
+
+    def check(self) -> None:
+        """Raise the error that GDAL did not pass on, if there was one."""
+
+
+OpenAsset = Callable[[Asset], str | AssetFiles]
 
 
 @contextmanager
@@ -59,7 +73,7 @@ class SceneReader:
         self._exact = all(part.exact for part in self._parts)
         self._masks = tuple(at for at, a in enumerate(scene.assets) if a.mask in (MaskKind.MASK, MaskKind.ALPHA))
         self._datasets: dict[int, Any] = {}
-        self._files: dict[int, BinaryIO] = {}
+        self._files: dict[int, AssetFiles] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -170,13 +184,23 @@ class SceneReader:
         try:
             yield
         except GDAL_FAULTS as exc:
-            transport = getattr(self._files.get(position), "error", None)
-            if isinstance(transport, SwathError):
-                raise transport from exc
+            self._check_transport(position)
             where = "" if window is None else f" in {describe(window)}"
             raise UnreadableSceneError(
                 f"{self._scene.assets[position].href} is damaged{where}; fetch or make it again ({reason(exc)})"
             ) from exc
+        if self._files:
+            self._check_transport(position)  # GDAL overlooks some: a mask it cannot reach is no mask to it
+
+    def _check_transport(self, position: int) -> None:
+        """Raise what a file-like met on its way to the bytes; the next read starts with a new one."""
+        files = self._files.get(position)
+        try:
+            if files is not None:
+                files.check()
+        except SwathError:
+            self.close()
+            raise
 
     def _dataset(self, position: int) -> Any:
         if position not in self._datasets:
@@ -190,10 +214,9 @@ class SceneReader:
         source = asset.href if self._open_asset is None else self._open_asset(asset)
         if isinstance(source, str):
             return self._stack.enter_context(open_raster(source, asset.driver))
-        self._files[position] = self._stack.enter_context(source)
-        # Handing the file itself to rasterio.open would read all of it into memory.
-        adapter = self._stack.enter_context(FilePath(source))
-        return self._stack.enter_context(adapter.open(driver=asset.driver, sharing=False))
+        self._files[position] = source
+        # rasterio clones a file-like by its name, or reads all of it into memory: an opener it asks for each file.
+        return self._stack.enter_context(rasterio.open(source.name, driver=asset.driver, opener=source, sharing=False))
 
 
 def describe(window: Window) -> str:

@@ -1,0 +1,61 @@
+"""Whether a network's answers survive bf16, found out where no CPU computes it: torch rounds as such a CPU would."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from services.core.model.preprocess import Pixels, Valid
+
+_CHIP_PX = 128
+#: What a package must meet to list bf16.
+_LEAST_AGREEMENT, _MOST_DIFFERENCE = 0.99, 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Answers in bf16 against fp32, on pixels the network did not learn from."""
+
+    same_class: float  #: share of pixels
+    worst: float  #: largest difference of a probability
+    typical: float  #: mean difference
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What the package may say it was checked with."""
+        good = self.same_class >= _LEAST_AGREEMENT and self.worst <= _MOST_DIFFERENCE
+        return ("fp32", "bf16") if good else ("fp32",)
+
+    def as_json(self) -> dict[str, Any]:
+        """For metrics.json."""
+        return {
+            "how": "torch autocast to bfloat16 with fp32 accumulation, on the validation part",
+            "same_class": round(self.same_class, 4),
+            "largest_probability_difference": round(self.worst, 4),
+            "mean_probability_difference": round(self.typical, 6),
+        }
+
+
+def bf16_agreement(network: nn.Module, pixels: Pixels, part: Valid) -> Agreement:
+    """Compare on a chip in the middle of `part`.
+
+    Args:
+        network: In evaluation mode.
+        pixels: (C, H, W), normalised.
+        part: (H, W), True where the network did not learn.
+    """
+    rows, cols = np.nonzero(part)
+    top, left = int(np.median(rows)) - _CHIP_PX // 2, int(np.median(cols)) - _CHIP_PX // 2
+    top, left = max(top, 0), max(left, 0)
+    chip = torch.from_numpy(pixels[None, :, top : top + _CHIP_PX, left : left + _CHIP_PX].copy())
+    with torch.inference_mode():
+        exact = torch.softmax(network(chip), dim=1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = torch.softmax(network(chip).float(), dim=1)
+    difference = (exact - rounded).abs()
+    same = exact.argmax(dim=1) == rounded.argmax(dim=1)
+    return Agreement(
+        same_class=float(same.float().mean()), worst=float(difference.max()), typical=float(difference.mean())
+    )

@@ -1,0 +1,101 @@
+"""Small synthetic scenes on disk, whole and damaged, made with rasterio and nothing of ours."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import Affine, from_origin
+
+CRS = "EPSG:32631"
+LANDSAT_NAMES = ("blue", "green", "red", "nir", "swir16", "swir22")
+#: Metres; what the shipped land-cover model was made for.
+LANDSAT_GSD_M = 28.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a scene is made and stored. The defaults cost little and have edge tiles at 64 px."""
+
+    shape: tuple[int, int] = (300, 400)
+    names: Sequence[str] = ("red", "green", "nir")
+    dtype: str = "uint16"
+    gsd_m: float = 10.0
+    block_px: int = 64
+    nodata: float | None = None
+    seed: int = 1
+
+    @property
+    def transform(self) -> Affine:
+        return from_origin(500_000.0, 5_000_000.0, self.gsd_m, self.gsd_m)
+
+
+def make_pixels(look: Look) -> NDArray[Any]:
+    """(C, h, w): slow waves with some noise, so that tiles and bands differ and compression has something to do."""
+    height, width = look.shape
+    noise = np.random.default_rng(look.seed).random((len(look.names), height, width), np.float32)
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    cols = np.arange(width, dtype=np.float32)[None, :]
+    waves = np.stack([np.sin(rows / (37 + 5 * band)) * np.cos(cols / (53 + 7 * band)) for band in range(len(noise))])
+    level = 0.5 + 0.35 * waves + 0.1 * (noise - 0.5)
+    top = 1.0 if look.dtype.startswith("float") else float(np.iinfo(look.dtype).max) * 0.9
+    pixels: NDArray[Any] = (level * top).astype(look.dtype)
+    return pixels
+
+
+def write_scene(path: Path, look: Look = Look(), *, pixels: NDArray[Any] | None = None) -> Path:  # frozen
+    """A tiled, pixel-interleaved, deflated GeoTIFF; `pixels` (C, h, w) in place of made ones."""
+    stored = make_pixels(look) if pixels is None else pixels
+    profile = {
+        "driver": "GTiff",
+        "count": len(stored),
+        "height": stored.shape[1],
+        "width": stored.shape[2],
+        "dtype": stored.dtype,
+        "crs": CRS,
+        "transform": look.transform,
+        "nodata": look.nodata,
+        "tiled": True,
+        "blockxsize": look.block_px,
+        "blockysize": look.block_px,
+        "compress": "deflate",
+        "interleave": "pixel",
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(stored)
+        for position, name in enumerate(look.names, start=1):
+            dataset.set_band_description(position, name)
+    return path
+
+
+def write_landsat(path: Path, shape: tuple[int, int] = (300, 400), *, block_px: int = 128) -> Path:
+    """Six named bytes per pixel, as the shipped land-cover model wants them."""
+    look = Look(shape=shape, names=LANDSAT_NAMES, dtype="uint8", gsd_m=LANDSAT_GSD_M, block_px=block_px)
+    return write_scene(path, look)
+
+
+def damage_block(path: Path, row: int, col: int) -> None:
+    """Overwrite the compressed bytes of the block in this row and column of blocks; the file keeps its size."""
+    with rasterio.open(path) as dataset:
+        offset, size = (
+            int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", ns="TIFF", bidx=1)) for what in ("OFFSET", "SIZE")
+        )
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xde\xad" * (size // 2))
+
+
+def damage_blocks(path: Path, blocks: Iterable[tuple[int, int]]) -> None:
+    """`damage_block` for each (row, col)."""
+    for row, col in blocks:
+        damage_block(path, row, col)
+
+
+def cut_in_half(path: Path) -> None:
+    """Keep the first half of the bytes, as a broken download does."""
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)

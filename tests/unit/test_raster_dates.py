@@ -1,0 +1,47 @@
+"""Acquisition times: many spellings, one aware UTC."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from services.core.raster.dates import parse_time, resolve_time
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2017:08:13 15:54:15", datetime(2017, 8, 13, 15, 54, 15, tzinfo=UTC)),
+        ("2013-08-05T10:42:19.4Z", datetime(2013, 8, 5, 10, 42, 19, 400_000, tzinfo=UTC)),
+        ("2017-08-13T17:54:15+02:00", datetime(2017, 8, 13, 15, 54, 15, tzinfo=UTC)),
+        ("2017-08-13", datetime(2017, 8, 13, tzinfo=UTC)),
+        ("2017:08:13", datetime(2017, 8, 13, tzinfo=UTC)),
+        ("2017:08:13 15:54:15\x00", datetime(2017, 8, 13, 15, 54, 15, tzinfo=UTC)),
+        ("yesterday", None),
+        ("0000:00:00 00:00:00", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_every_spelling_becomes_aware_utc(text: str | None, expected: datetime | None) -> None:
+    assert parse_time(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "imagery", "expected"),
+    [
+        ("T19UDP_20170729T153551_B04.jp2", {}, {}, datetime(2017, 7, 29, 15, 35, 51, tzinfo=UTC)),
+        ("LC08_L2SP_016037_20170813_20200903_02_T1_SR_B4.TIF", {}, {}, datetime(2017, 8, 13, tzinfo=UTC)),
+        ("LC80160372017225LGN00_B4.TIF", {}, {}, datetime(2017, 8, 13, tzinfo=UTC)),
+        # Same day: the tag knows the time of day. Another day: it is when the file was made.
+        ("L8_20170813.tif", {"TIFFTAG_DATETIME": "2017:08:13 15:54:15"}, {}, datetime(2017, 8, 13, 15, 54, 15, tzinfo=UTC)),
+        ("L8_20170813.tif", {"TIFFTAG_DATETIME": "2024:01:01 09:00:00"}, {}, datetime(2017, 8, 13, tzinfo=UTC)),
+        ("x.tif", {"TIFFTAG_DATETIME": "2024:01:01 09:00:00"}, {}, datetime(2024, 1, 1, 9, tzinfo=UTC)),
+        ("x_20170813.tif", {}, {"ACQUISITIONDATETIME": "2016-01-02T03:04:05Z"}, datetime(2016, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("x_20179999.tif", {}, {}, None),
+        ("PHR1B_P_201709281038393_SEN.tif", {}, {}, None),
+    ],
+)  # fmt: skip
+def test_the_most_trusted_time_wins(
+    name: str, tags: dict[str, str], imagery: dict[str, str], expected: datetime | None
+) -> None:
+    assert resolve_time(name, tags, imagery) == expected
