@@ -32,12 +32,12 @@ def write_raster(path: Path, pixels: NDArray[Any], **profile: Any) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path, "w", **{**base, **shape, **profile}) as dataset:
+            if colorinterp is not None:
+                dataset.colorinterp = colorinterp
             dataset.write(stack)
             for name, value in (("descriptions", descriptions), ("scales", scales), ("offsets", offsets)):
                 if value is not None:
                     setattr(dataset, name, value)
-            if colorinterp is not None:
-                dataset.colorinterp = colorinterp
             if mask is not None:
                 dataset.write_mask(mask)
             dataset.update_tags(**(tags or {}))

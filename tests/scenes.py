@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.transform import Affine, from_origin
+from rasterio.transform import Affine
 
 CRS = "EPSG:32631"
 LANDSAT_NAMES = ("blue", "green", "red", "nir", "swir16", "swir22")
@@ -30,17 +30,18 @@ class Look:
 
     @property
     def transform(self) -> Affine:
-        return from_origin(500_000.0, 5_000_000.0, self.gsd_m, self.gsd_m)
+        return Affine(self.gsd_m, 0.0, 500_000.0, 0.0, -self.gsd_m, 5_000_000.0)
 
 
 def make_pixels(look: Look) -> NDArray[Any]:
-    """(C, h, w): slow waves with some noise, so that tiles and bands differ and compression has something to do."""
+    """(C, h, w): slow waves with some noise, so that tiles and bands differ, some dark and some bright."""
     height, width = look.shape
     noise = np.random.default_rng(look.seed).random((len(look.names), height, width), np.float32)
     rows = np.arange(height, dtype=np.float32)[:, None]
     cols = np.arange(width, dtype=np.float32)[None, :]
-    waves = np.stack([np.sin(rows / (37 + 5 * band)) * np.cos(cols / (53 + 7 * band)) for band in range(len(noise))])
-    level = 0.5 + 0.35 * waves + 0.1 * (noise - 0.5)
+    phases = np.arange(len(look.names), dtype=np.float32)[:, None, None] / 5
+    waves = np.sin(rows / 41 + phases) * np.cos(cols / 59)
+    level = 0.5 + 0.42 * waves + 0.1 * (noise - 0.5)
     top = 1.0 if look.dtype.startswith("float") else float(np.iinfo(look.dtype).max) * 0.9
     pixels: NDArray[Any] = (level * top).astype(look.dtype)
     return pixels

@@ -76,6 +76,8 @@ def _spec(site: Site, task: Task) -> ProductSpec:
         plan=job.plan.summary(),
         code_version=task.run.code_version,
         finished_at=datetime.now(UTC),
+        model_item=task.package.item,
+        model_href=site.catalog.model(task.run.model_digest).href,
     )
 
 

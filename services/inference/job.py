@@ -9,6 +9,7 @@ from services.core.flow.tile import Layer, Pixels, Valid
 from services.core.grid import Window
 from services.core.model.backends import Backend
 from services.core.model.contract import Contract
+from services.core.model.package import ModelPackage
 from services.core.model.threshold import score_scale
 from services.core.raster.read import OpenAsset, SceneReader
 from services.core.records import Band, Run, Scene
@@ -112,6 +113,7 @@ class Task:
 
     run: Run
     job: Job
+    package: ModelPackage
     backend: Backend | None
 
 

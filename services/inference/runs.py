@@ -93,7 +93,7 @@ def start_run(site: Site, scene: Scene, package: ModelPackage, *, request: JobRe
     )
     site.ledger.create_run(run, job.plan.units)
     bind(run_id=run.id, scene_id=scene.id)
-    return Task(run=run, job=job, backend=backend)
+    return Task(run=run, job=job, package=package, backend=backend)
 
 
 def take_up(site: Site, run_id: str) -> Task:
@@ -112,7 +112,7 @@ def take_up(site: Site, run_id: str) -> Task:
         allow=allow,
     )
     bind(run_id=run.id, scene_id=run.scene_id)
-    return Task(run=run, job=job, backend=backend)
+    return Task(run=run, job=job, package=package, backend=backend)
 
 
 def work(

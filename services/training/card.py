@@ -30,8 +30,9 @@ again on all of the scene afterwards.
 
 ## How right it is
 
-{test["pixels"]} labelled test pixels, mapped by the same operators as a batch run: **{_percent(test["overall"])} %** are
-right{_baseline(metrics["baseline_random_forest_test"])}. On the validation block: {_percent(metrics["validation"]["overall"])} %.
+{test["pixels"]} labelled test pixels, mapped by the same operators as a batch run: **{_percent(test["overall"])} %**
+are right{_baseline(metrics["baseline_random_forest_test"])}.
+On the validation block: {_percent(metrics["validation"]["overall"])} %.
 
 | class | pixels | found (recall) % | right where named (precision) % | IoU % |
 |---|---|---|---|---|
@@ -45,8 +46,8 @@ A dash: the class does not occur in the test part, so nothing is known about it.
 
 ## Making
 
-U-Net of three levels, {training["epochs"]} epochs from seed {training["seed"]}, on {metrics["pixels"]["train"]} labelled
-pixels; weights averaged over the last steps. Code {training["code"]}, torch {training["torch"]}.
+U-Net of three levels, {training["epochs"]} epochs from seed {training["seed"]}, on {metrics["pixels"]["train"]}
+labelled pixels; weights averaged over the last steps. Code {training["code"]}, torch {training["torch"]}.
 In bfloat16 {_percent(metrics["bf16_against_fp32"]["same_class"])} % of validation pixels keep their class, and no
 probability moves by more than {metrics["bf16_against_fp32"]["largest_probability_difference"]:.3f}.
 """

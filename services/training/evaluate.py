@@ -17,7 +17,7 @@ from services.core.model.preprocess import Pixels, Valid
 from services.core.raster.classmap import UNLABELLED
 from services.core.records import Scene
 from services.training.bench import SceneBench
-from services.training.samples import Labels, LabelledScene, Split
+from services.training.samples import LabelledScene, Labels, Split
 
 _TREES, _LEAF, _SHARE = 100, 5, 0.3
 
@@ -80,9 +80,10 @@ def map_scene(package: ModelPackage, scene: Scene, backend: Backend) -> NDArray[
     flow = Flow.open(scene, bands).predict(package.digest, package.contract).argmax()
     bench = SceneBench(scene, bands, backend)
     try:
-        return compute(flow, whole(scene.shape), bench).data[0].astype(np.uint8)
+        answers: NDArray[np.uint8] = compute(flow, whole(scene.shape), bench).data[0].astype(np.uint8)
     finally:
         bench.close()
+    return answers
 
 
 def forest_baseline(labelled: LabelledScene, split: Split, *, seed: int) -> dict[str, float]:

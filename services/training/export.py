@@ -28,7 +28,7 @@ def onnx_bytes(network: nn.Module, *, bands: int, chip_px: int) -> bytes:
         torch.onnx.export(
             _WithSoftmax(network).eval(),
             (torch.zeros(1, bands, chip_px, chip_px),),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # this exporter takes files too; its annotation forgets them
             dynamo=False,
             opset_version=_OPSET,
             input_names=["chips"],

@@ -64,7 +64,8 @@ def fit(network: nn.Module, samples: FitSamples, plan: FitPlan) -> nn.Module:
     learned = np.where(samples.split.train, samples.labels, UNLABELLED)
     crops = Crops(samples.seen, learned, crop_px=_CROP_PX, rng=rng)
     weights = class_weights(learned, plan.classes, plan.weight_power)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGE_DECAY), use_buffers=True)
+    average = get_ema_multi_avg_fn(_AVERAGE_DECAY)  # type: ignore[no-untyped-call]  # not annotated by torch
+    averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=plan.epochs * _STEPS_PER_EPOCH)
     for number in range(1, plan.epochs + 1):

@@ -39,7 +39,7 @@ class Report:
     seconds: float
 
 
-def train_segmentation(
+def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath train`
     image: Path,
     truth: Path,
     out: Path,

@@ -152,3 +152,16 @@ def test_a_reformatted_manifest_is_not_believed():
 def test_times_with_other_zones_are_told_in_utc():
     run = make_run(32, created_at=datetime(2026, 1, 2, tzinfo=UTC))
     assert item(run=run)["properties"]["created"] == "2026-01-02T04:00:00Z"
+
+
+def test_the_item_points_to_the_model_and_repeats_what_its_package_says():
+    package = {
+        "stac_extensions": ["https://stac-extensions.github.io/mlm/v1.4.0/schema.json"],
+        "properties": {"mlm:name": "land", "mlm:tasks": ["classification"], "license": "Apache-2.0"},
+        "assets": {"model": {"href": "./model.onnx", "roles": ["mlm:model"]}, "card": {"href": "./card.md"}},
+    }
+    record = item(model_item=package, model_href="s3://models/abc")
+    assert any("/mlm/" in url for url in record["stac_extensions"])
+    assert record["properties"]["mlm:tasks"] == ["classification"]
+    assert record["assets"]["model"]["href"] == "s3://models/abc/model.onnx"
+    assert "license" not in record["properties"]

@@ -1,8 +1,8 @@
 """`item.json`: the product as a STAC 1.1 Item.
 
-`mlm:name` says which model made the map, but the item does not declare the MLM extension: its schema is
-for items that *are* a model and demands an asset that holds one (https://github.com/stac-extensions/mlm, 1.0 to 1.4).
-The model's own item is `model.json` of the package with the digest in `swath:model`.
+The MLM extension is for items that hold a model, and asks for an asset that does
+(https://github.com/stac-extensions/mlm, 1.0 to 1.4). A map holds one by reference: the item repeats the `mlm:` fields of
+the package's own `model.json`, and its `model` asset points to where that package is kept under its digest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ def build_item(spec: ProductSpec, coverage: Coverage, files: Mapping[str, FileFa
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": list(_EXTENSIONS),
+        "stac_extensions": [*_EXTENSIONS, *_mlm_schema(spec)],
         "id": spec.run.id,
         "geometry": spec.scene.geometry,
         "properties": _properties(spec, coverage),
@@ -63,6 +63,7 @@ def _properties(spec: ProductSpec, coverage: Coverage) -> dict[str, Any]:
         "processing:software": {"swath": spec.code_version, **library_versions(spec)},
         "processing:datetime": _utc(spec.finished_at),
         "mlm:name": run.model_name,
+        **_mlm_properties(spec),
         "swath:model": {
             "name": run.model_name,
             "digest": run.model_digest,
@@ -99,6 +100,7 @@ def _links(spec: ProductSpec) -> Iterator[dict[str, Any]]:
 
 def _assets(spec: ProductSpec, files: Mapping[str, FileFacts]) -> dict[str, Any]:
     return {
+        **_model_asset(spec),
         "map": {
             "href": f"./{MAP}",
             "type": _COG,
@@ -125,6 +127,25 @@ def _assets(spec: ProductSpec, files: Mapping[str, FileFacts]) -> dict[str, Any]
             "roles": ["metadata"],
         },
     }
+
+
+def _mlm_schema(spec: ProductSpec) -> list[str]:
+    return [url for url in spec.model_item.get("stac_extensions", ()) if "/mlm/" in url]
+
+
+def _mlm_properties(spec: ProductSpec) -> dict[str, Any]:
+    properties = spec.model_item.get("properties", {})
+    return {name: value for name, value in properties.items() if name.startswith("mlm:")}
+
+
+def _model_asset(spec: ProductSpec) -> dict[str, Any]:
+    """The package's asset with the model in it, where it is kept; its bands are what `mlm:input` refers to."""
+    for asset in spec.model_item.get("assets", {}).values():
+        if "mlm:model" in asset.get("roles", ()):
+            name = str(asset["href"]).removeprefix("./")
+            bands = [{"name": band} for band in spec.contract.bands]
+            return {"model": {**asset, "href": f"{spec.model_href}/{name}", **({"bands": bands} if bands else {})}}
+    return {}
 
 
 def _map_note(spec: ProductSpec) -> str:

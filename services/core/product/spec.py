@@ -37,6 +37,8 @@ class ProductSpec:
     plan: dict[str, Any]  #: `Plan.summary()`
     code_version: str
     finished_at: datetime  #: aware
+    model_item: Mapping[str, Any] = field(default_factory=dict)  #: the package's model.json; empty: not at hand
+    model_href: str = ""  #: where the package is kept
     reused: int | None = None  #: tiles taken over from earlier runs; None: not counted
     versions: Mapping[str, str] = field(default_factory=dict)  #: of libraries this process cannot see
 

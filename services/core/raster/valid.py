@@ -61,10 +61,16 @@ def _not_nodata(layer: NDArray[Any], band: Band) -> Valid:
     if np.isnan(nodata):
         different = ~np.isnan(layer)
     elif band.dtype.startswith("float"):
-        room = _FLOAT_TOLERANCE * abs(nodata)
-        different = (layer < nodata - room) | (layer > nodata + room) if room else layer != 0
+        low, high = _near(nodata, layer.dtype)
+        different = (layer < low) | (layer > high)
     else:
         # Above 2**53 a float64 is as near as the record's own nodata comes.
         wide = layer.dtype.kind in "iu" and layer.dtype.itemsize == 8
         different = (layer.astype(np.float64) if wide else layer) != nodata
     return different
+
+
+def _near(nodata: float, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """What counts as this nodata, within what the type can hold."""
+    room, limit = _FLOAT_TOLERANCE * abs(nodata), float(np.finfo(dtype).max)
+    return max(nodata - room, -limit), min(nodata + room, limit)

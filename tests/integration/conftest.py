@@ -1,0 +1,44 @@
+"""An installation per test, and `swath` called in this process where a process of its own would prove no more."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.cli.__main__ import main
+from tests.processes import Answer, Installation
+from tests.scenes import Look, write_scene
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """Nothing in it yet."""
+    return Installation(tmp_path)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """300 by 400 pixels in three bands."""
+    return write_scene(tmp_path / "scene.tif")
+
+
+@pytest.fixture(scope="session")
+def long_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some seconds of work at 16 px: 125 units."""
+    return write_scene(tmp_path_factory.mktemp("long") / "long.tif", Look(shape=(2000, 2000), block_px=16))
+
+
+@pytest.fixture
+def swath(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """`swath WORDS` in this process, on the test's own SWATH_HOME."""
+
+    def call(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["swath", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return Answer(int(end.value.code or 0), out, err)
+
+    return call

@@ -1,0 +1,158 @@
+"""Real processes of Swath, to be watched, stopped and killed; each test's installation lies in a folder of its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.core.records import Run, RunProgress
+from services.core.settings import Settings
+from services.core.site import open_site
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a process left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The last line of stdout."""
+        return dict(json.loads(self.out.splitlines()[-1]))
+
+    @property
+    def sentence(self) -> str:
+        """The only line on stderr."""
+        (line,) = self.err.splitlines()
+        return line
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """An embedded installation: a home, an out folder, and the environment its processes get."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def swath(self, *words: object, **environment: str) -> Answer:
+        """`swath WORDS`, to its end."""
+        return finish(self.start("services.cli", *words, **environment))
+
+    def module(self, name: str, *words: object, **environment: str) -> Answer:
+        """`python -m NAME WORDS`, to its end."""
+        return finish(self.start(name, *words, **environment))
+
+    def run(self, scene: object, *words: object, model: str = "brightness", **environment: str) -> Answer:
+        """`swath run SCENE --json`, to its end."""
+        return self.swath("run", scene, "--model", model, "--out", self.out, "--json", *words, **environment)
+
+    def start(self, module: str, *words: object, **environment: str) -> "subprocess.Popen[str]":
+        """A process under way."""
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, words)],
+            cwd=ROOT,
+            env=self.variables(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def start_run(self, scene: object, *words: object, **environment: str) -> "subprocess.Popen[str]":
+        """`swath run SCENE` under way, with the smallest tiles, so that it lasts."""
+        options = ("--model", "brightness", "--out", self.out, "--json", "--tile-px", 16, *words)
+        return self.start("services.cli", "run", scene, *options, **environment)
+
+    def variables(self, **extra: str) -> dict[str, str]:
+        """The environment of its processes: nothing of the developer's own."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SWATH_", "AWS_", "PREFECT"))}
+        return {**kept, "SWATH_HOME": str(self.folder / "home"), **self.environment, **extra}
+
+    def settings(self) -> Settings:
+        """For this process to look at its catalog and store."""
+        values = {
+            name.removeprefix("SWATH_").lower(): value
+            for name, value in self.variables().items()
+            if name.startswith("SWATH_")
+        }
+        return Settings.model_validate(values)
+
+    def last_run(self) -> Run | None:
+        """The newest run in the catalog; None: none yet, or no catalog."""
+        if not self.environment and not (self.folder / "home" / "swath.db").exists():
+            return None
+        with open_site(self.settings()) as site:
+            return next(iter(site.catalog.runs(limit=1)), None)
+
+    def progress(self, run_id: str) -> RunProgress:
+        """Its counts."""
+        with open_site(self.settings()) as site:
+            return site.ledger.progress(run_id)
+
+    def wait_for_units(self, process: "subprocess.Popen[str]", count: int) -> str:
+        """The id of the run under way, once so many of its units are done."""
+        wait_until(lambda: self.last_run() is not None, process)
+        run = self.last_run()
+        assert run is not None
+        wait_until(lambda: self.progress(run.id).units_done >= count, process)
+        return run.id
+
+    def files(self, answer: Answer) -> dict[str, bytes]:
+        """Name and bytes of what a run published in a folder."""
+        return {path.name: path.read_bytes() for path in Path(answer.json["product"]).iterdir()}
+
+    def products(self) -> list[str]:
+        """Whatever lies in the out folder, hidden files included."""
+        return sorted(path.name for path in self.out.iterdir()) if self.out.exists() else []
+
+    def forget(self) -> None:
+        """Remove everything but the scenes: as if Swath had never run here."""
+        shutil.rmtree(self.folder / "home", ignore_errors=True)
+        shutil.rmtree(self.out, ignore_errors=True)
+
+
+def finish(process: "subprocess.Popen[str]") -> Answer:
+    """Wait for the end, and kill what does not come to one."""
+    try:
+        out, err = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Answer(process.returncode, out, err)
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """SIGKILL: no handler runs, nothing is given back."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=LIMIT_S)
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Poll until it is so, as long as the process lives."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            answer = finish(process)
+            raise AssertionError(f"ended with {answer.code} before that: {answer.out}{answer.err}")
+        time.sleep(0.005)
+
+
+def same_answers(one: dict[str, bytes], other: dict[str, bytes]) -> bool:
+    """Map and table are byte for byte the same; item and manifest tell times and run ids."""
+    return all(one[name] == other[name] for name in ("map.tif", "tiles.parquet"))
