@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Answer, Installation, finish, kill, same_answers, wait_until
+from tests.processes import Answer, Installation, finish, kill, wait_until
 
 UNITS = 125  # rows of 16 px in the long scene
 WORKERS = 2
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, long_scene) -> dict[str, bytes]:
+def undisturbed(tmp_path_factory, long_scene) -> dict[str, str]:
     """What the long scene's product must look like, whatever happens on the way."""
     place = Installation(tmp_path_factory.mktemp("undisturbed"))
-    return place.files(place.run(long_scene, "--tile-px", 16, "--workers", 1))
+    return place.answers(place.run(long_scene, "--tile-px", 16, "--workers", 1))
 
 
 def query(place: Installation, statement: str) -> list[tuple]:
@@ -42,7 +42,7 @@ def test_a_killed_run_goes_on_where_it_was_without_waiting_for_a_lease(installat
     assert 10 <= done < UNITS
     assert (answer.code, answer.err) == (0, "")
     assert answer.json["seconds"] < 60
-    assert same_answers(installation.files(answer), undisturbed)
+    assert installation.answers(answer) == undisturbed
 
 
 def test_a_kill_costs_at_most_one_unit_per_worker(installation, long_scene):
@@ -66,7 +66,7 @@ def test_a_run_killed_again_and_again_still_ends_the_same(installation, long_sce
         installation.wait_for_units(process, count)
         kill(process)
     answer = installation.swath("resume", run_id, "--json")
-    assert same_answers(installation.files(answer), undisturbed)
+    assert installation.answers(answer) == undisturbed
 
 
 def test_a_run_killed_while_it_assembles_leaves_nothing_half_published(installation, long_scene, undisturbed):
@@ -78,7 +78,7 @@ def test_a_run_killed_while_it_assembles_leaves_nothing_half_published(installat
     answer = installation.swath("resume", run_id, "--json", SWATH_LEASE_S="600")
     assert shown == []
     assert answer.json["tiles"]["computed"] == UNITS * UNITS
-    assert same_answers(installation.files(answer), undisturbed)
+    assert installation.answers(answer) == undisturbed
     assert installation.products() == [run_id]
 
 
@@ -89,10 +89,10 @@ def test_a_product_whose_row_was_lost_in_a_crash_is_found_again(installation, sc
         connection.execute("DELETE FROM products")
         connection.execute("UPDATE runs SET state = 'running', finished_at = NULL, assembler = 'gone:1:1.00'")
     connection.close()
-    files = installation.files(first)
+    files = installation.answers(first)
     answer = installation.swath("resume", first.json["run_id"], "--json", SWATH_LEASE_S="1")
     assert answer.json["state"] == "published"
-    assert installation.files(answer) == files
+    assert installation.answers(answer) == files
 
 
 def test_a_run_that_crashed_between_product_and_state_is_published_by_resume(installation, scene):
@@ -119,7 +119,7 @@ def test_two_processes_on_one_run_share_it_and_both_end_well(installation, long_
     pair = [installation.start("services.cli", "resume", run_id, "--json") for _ in range(2)]
     answers = [finish(each) for each in pair]
     assert [(each.code, each.err) for each in answers] == [(0, "")] * 2
-    assert all(same_answers(installation.files(each), undisturbed) for each in answers)
+    assert [installation.answers(each) for each in answers] == [undisturbed] * 2
     assert installation.products() == [run_id]
     workers = query(installation, "SELECT worker, count(*) FROM units WHERE NOT reused GROUP BY worker")
     assert sum(count for _, count in workers) == UNITS
@@ -134,7 +134,7 @@ def test_a_second_process_inherits_the_work_of_a_killed_one(installation, long_s
     kill(process)
     answer = finish(other)
     assert (answer.code, answer.err) == (0, "")
-    assert same_answers(installation.files(answer), undisturbed)
+    assert installation.answers(answer) == undisturbed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -148,7 +148,7 @@ def test_a_run_asked_to_stop_gives_its_claims_back_and_exits_75(installation, lo
     assert stopped.sentence == f"swath: run {run_id} was asked to stop; go on with: swath resume {run_id}"
     assert time.monotonic() - asked < 10
     assert query(installation, "SELECT count(*) FROM units WHERE state = 'claimed'") == [(0,)]
-    assert same_answers(installation.files(installation.swath("resume", run_id, "--json")), undisturbed)
+    assert installation.answers(installation.swath("resume", run_id, "--json")) == undisturbed
 
 
 def shards(place: Installation, run_id: str, count: int) -> list[Answer]:
@@ -171,7 +171,7 @@ def test_shards_in_processes_of_their_own_make_the_same_product(installation, lo
     assembled = installation.module("services.inference", "assemble", "--run", run_id)
     answer = installation.swath("resume", run_id, "--json")
     assert [each.code for each in [*answers, assembled]] == [0] * (count + 1)
-    assert same_answers(installation.files(answer), undisturbed)
+    assert installation.answers(answer) == undisturbed
 
 
 def test_a_shard_started_twice_computes_each_unit_once(installation, long_scene):
