@@ -1,11 +1,11 @@
 """`swath run`, `plan` and `resume`: open the scene, meet the model, work, publish, and say what came of it."""
 
 import shlex
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from services.cli.output import console, human_bytes, notes, print_facts, print_json, tile_progress
@@ -14,6 +14,7 @@ from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
 from services.core.log import configure_logging
 from services.core.model.registry import find_package
+from services.core.names import absolute, public_href
 from services.core.records import Run, RunState
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
@@ -117,7 +118,7 @@ def run_source(site: Site, source: SceneSource, options: RunOptions, stop: threa
         package,
         request=options.request,
         out=resolve_out(options.out, site.settings),
-        command=shlex.join(_command()),
+        command=_command(source, options),
     )
     outcome = _complete(site, task, stop)
     return outcome, _report(outcome, time.perf_counter() - started, as_json=options.as_json)
@@ -130,8 +131,23 @@ def _complete(site: Site, task: Task, stop: threading.Event) -> Outcome:
         return complete(site, task, stop=stop, progress=advance)
 
 
-def _command() -> list[str]:
-    return ["swath", *sys.argv[1:]]
+def _command(source: SceneSource, options: RunOptions) -> str:
+    """What repeats this run from any folder; without what only says how fast, and without signatures of URLs."""
+    chosen = {
+        "--bands": ",".join(source.options.names) or None,
+        "--crs": source.options.crs,
+        "--bounds": ",".join(map(str, source.options.bounds)) if source.options.bounds else None,
+        "--model": absolute(options.model) if Path(options.model).is_dir() else options.model,
+        "--out": options.out and absolute(options.out),
+        "--tile-px": options.tile_px,
+        "--gsd": options.gsd_m,
+    }
+    words = ["swath", "run", *(public_href(absolute(path)) for path in source.paths)]
+    for name, path in source.options.bands.items():
+        words += ["--band", f"{name}={public_href(absolute(path))}"]
+    for option, value in chosen.items():
+        words += [] if value is None else [option, str(value)]
+    return shlex.join(words)
 
 
 def _report(outcome: Outcome, seconds: float, *, as_json: bool) -> int:

@@ -1,8 +1,10 @@
 """Names that outlive a process: run ids and object keys. Pure, and the only place that spells them."""
 
+import os.path
 import re
 import unicodedata
 from datetime import UTC, datetime
+from urllib.parse import urlsplit, urlunsplit
 
 from services.core.errors import RequestError
 
@@ -65,6 +67,19 @@ def tile_index_key(digest: str, tile_px: int) -> str:
 def product_key(run_id: str, file: str) -> str:
     """One file of a product, below the run's `out`."""
     return f"{parse_run_id(run_id)}/{file}"
+
+
+def absolute(place: str) -> str:
+    """A path as it is found from any folder, `..` and all resolved by name; URIs stay as they are."""
+    return place if "://" in place else os.path.abspath(place)  # noqa: PTH100  # resolve() would follow links
+
+
+def public_href(href: str) -> str:
+    """A path or URI without what may open it: password, query (signed URLs) and fragment."""
+    if "://" not in href or href.startswith("s3://"):
+        return href
+    parts = urlsplit(href)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def slug(text: str) -> str:

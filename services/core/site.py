@@ -1,4 +1,4 @@
-"""One installation, wired: settings turned into a store, a catalog and a ledger. Entry points call this, nobody else."""
+"""One installation, wired: settings become a store, a catalog and a ledger. Entry points call this, nobody else."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from services.core.errors import (
     DatabaseUnavailableError,
@@ -20,7 +19,7 @@ from services.core.log import bind, get_logger
 from services.core.model.backends import Backend, open_backend, open_pinned
 from services.core.model.package import ModelPackage
 from services.core.model.registry import keep_package, package_by_digest
-from services.core.names import make_run_id
+from services.core.names import absolute, make_run_id
 from services.core.product.publish import check_out
 from services.core.records import Run, RunState, Scene
 from services.core.scenes import asset_opener, check_unchanged, prepared
@@ -48,7 +47,7 @@ def resolve_out(out: str | None, settings: Settings) -> str:
     """Where products go, as any later process finds it from any folder: absolute; by default beside the catalog."""
     if out is None:
         return str(settings.home / "products")
-    return out if "://" in out else str(Path(out).absolute())
+    return absolute(out)
 
 
 def draft_task(site: Site, scene: Scene, package: ModelPackage, *, request: JobRequest) -> tuple[Job, Backend | None]:

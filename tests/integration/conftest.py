@@ -25,8 +25,8 @@ def scene(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def long_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some seconds of work at 16 px: 125 units."""
-    return write_scene(tmp_path_factory.mktemp("long") / "long.tif", Look(shape=(2000, 2000), block_px=16))
+    """Some seconds of work at 16 px: 80 units."""
+    return write_scene(tmp_path_factory.mktemp("long") / "long.tif", Look(shape=(1280, 1600), block_px=16))
 
 
 @pytest.fixture

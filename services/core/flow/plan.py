@@ -140,7 +140,7 @@ def plan_run(
         read_bytes=int(schedule.read_pixels * grid.rows / unit_rows * layout.sample_bytes),
         unit_bytes=unit_bytes,
         cache_bytes=cache_bytes,
-        workers=_fit(unit_bytes, cache_bytes, allow, units=len(units)),
+        workers=_fit(unit_bytes, cache_bytes, allow, units=len(units), striped=layout.striped),
     )
 
 
@@ -180,13 +180,14 @@ def _one_by_one(grid: TileGrid, tiles: Window, *, on_tiles: bool) -> Iterator[tu
             yield one, one if on_tiles else grid.window(row, col)
 
 
-def _fit(unit_bytes: int, cache_bytes: int, allow: Allowance, *, units: int) -> int:
+def _fit(unit_bytes: int, cache_bytes: int, allow: Allowance, *, units: int, striped: bool) -> int:
     """Workers whose peaks fit beside the floor and the cache."""
     fitting = (allow.memory_bytes - FLOOR_BYTES - cache_bytes) // unit_bytes
     if fitting < 1:
         least = (FLOOR_BYTES + cache_bytes + unit_bytes) / 2**20
         raise MemoryBudgetError(
             f"this run needs at least {least:.0f} MiB and {allow.memory_bytes / 2**20:.0f} MiB are allowed; "
-            "raise --memory or make --tile-px smaller."
+            f"raise --memory{', make a tiled copy with `python -m services.tiler SCENE_ID`' if striped else ''} "
+            "or make --tile-px smaller."
         )
     return min(allow.workers, fitting, units)

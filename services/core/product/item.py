@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.core.model.contract import Contract
-from services.core.names import slug
+from services.core.names import public_href, slug
 from services.core.product.coverage import NAMED_TILES, Coverage
-from services.core.product.manifest import FileFacts, library_versions, public_href
+from services.core.product.manifest import FileFacts, library_versions
 from services.core.product.spec import MANIFEST, MAP, NODATA, TILES, ProductSpec
 
 _EXTENSIONS = tuple(

@@ -8,11 +8,11 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
 from services.core.errors import CoverageError
+from services.core.names import public_href
 from services.core.product.coverage import NAMED_TILES, Coverage
 from services.core.product.spec import ProductSpec
 from services.core.raster.projjson import gdal_version
@@ -124,14 +124,6 @@ def canonical_json(value: Mapping[str, Any]) -> bytes:
     """Sorted, indented, UTF-8, one newline at the end."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
-
-
-def public_href(href: str) -> str:
-    """A path or URI without what may open it: password, query (signed URLs) and fragment."""
-    if "://" not in href or href.startswith("s3://"):
-        return href
-    parts = urlsplit(href)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def library_versions(spec: ProductSpec) -> dict[str, str]:

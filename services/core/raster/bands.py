@@ -69,7 +69,7 @@ def build_bands(parts: Sequence[Part], hearsay: Hearsay) -> tuple[Band, ...]:
     """
     layers = [layer for position, part in enumerate(parts) for layer in _layers(position, part)]
     codes = [layer.code for layer in layers if layer.code is not None]
-    sensor = pick_sensor(codes, said=hearsay.said, acquired_at=hearsay.acquired_at) if codes else None
+    sensor = pick_sensor(codes, said=hearsay.said, acquired_at=hearsay.acquired_at)
     names = _unique([_name(layer, sensor) for layer in layers], layers)
     return tuple(
         _band(layer, name or f"band{number}", sensor, hearsay)

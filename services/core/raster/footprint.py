@@ -56,7 +56,7 @@ def ground_gsd_m(place: Place) -> float:
     lonlat = _to_degrees(place, cols, rows)
     if lonlat is None or not np.isfinite(lonlat).all():
         return nominal if nominal is not None else _planet_gsd_m(place)
-    measured = math.sqrt(_distance_m(lonlat[0], lonlat[1]) * _distance_m(lonlat[2], lonlat[3]))
+    measured = math.sqrt(_area_m2(lonlat[1] - lonlat[0], lonlat[3] - lonlat[2], lonlat[:, 1].mean()))
     if nominal is not None and abs(measured / nominal - 1) <= 0.02:
         return nominal
     return measured
@@ -70,12 +70,12 @@ def _planet_gsd_m(place: Place) -> float:
     return math.sqrt(abs(place.transform.determinant) * math.cos(math.radians(lat))) * per_unit
 
 
-def _distance_m(one: Degrees, other: Degrees) -> float:
-    """Great circle; (lon, lat) each."""
-    dlat, dlon = np.radians(other[1] - one[1]), np.radians(other[0] - one[0])
-    chord = math.sin(dlat / 2) ** 2
-    chord += math.cos(math.radians(one[1])) * math.cos(math.radians(other[1])) * math.sin(dlon / 2) ** 2
-    return 2 * _RADIUS_M * math.asin(math.sqrt(chord))
+def _area_m2(right: Degrees, down: Degrees, lat: float) -> float:
+    """Of the parallelogram between two short steps, (dlon, dlat) each, at a latitude."""
+    (x1, y1), (x2, y2) = (
+        (math.remainder(dlon, 360) * math.cos(math.radians(lat)), dlat) for dlon, dlat in (right, down)
+    )
+    return abs(x1 * y2 - x2 * y1) * math.radians(_RADIUS_M) ** 2
 
 
 def _edge_pixels(shape: tuple[int, int]) -> tuple[Degrees, Degrees]:

@@ -9,6 +9,7 @@ from services.core.raster.scale import Scale
 from services.core.raster.sensors import common_name, parse_code
 
 _APPLIED = "earthsearch:boa_offset_applied"
+_QUANTIFICATION = 1e-4
 
 
 def asset_hints(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[BandHint, ...]:
@@ -37,10 +38,12 @@ def _hint(band: Mapping[str, Any], key: str, properties: Mapping[str, Any]) -> B
 def _scale(band: Mapping[str, Any], properties: Mapping[str, Any]) -> Scale | None:
     scale = _number(band.get("raster:scale", band.get("scale")))
     offset = _number(band.get("raster:offset", band.get("offset")))
+    if properties.get(_APPLIED) is True:
+        # Sentinel-2's offset has been taken out of the numbers, and the item lists it all the same:
+        # https://github.com/Element84/earth-search/issues/66
+        return Scale(_QUANTIFICATION if scale is None else scale, 0.0, "item")
     if scale is None and offset is None:
         return None
-    if properties.get(_APPLIED) is True:
-        offset = 0.0  # Earth Search has taken Sentinel-2's offset out of the numbers, and lists it all the same
     return Scale(1.0 if scale is None else scale, offset or 0.0, "item")
 
 

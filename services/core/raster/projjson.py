@@ -19,7 +19,23 @@ def crs_projjson(crs: str) -> dict[str, Any]:
         projjson: dict[str, Any] = CRS.from_user_input(crs).to_dict(projjson=True)
     except CRSError as exc:
         raise GeoreferenceError(f"{crs[:60]!r} is not a coordinate reference system; set the scene's CRS") from exc
-    return projjson
+    return _without_ensembles(projjson)
+
+
+def _without_ensembles(node: Any) -> Any:
+    """A datum where PROJ says either that or its ensemble, by what this process has looked up before.
+
+    The same run would else give other bytes when it is resumed: a GeoTIFF's CRS comes with the plain datum.
+    """
+    if not isinstance(node, dict):
+        return node
+    plain = {name: _without_ensembles(value) for name, value in node.items()}
+    ensemble = plain.pop("datum_ensemble", None)
+    if ensemble is not None:
+        kind = "GeodeticReferenceFrame" if "ellipsoid" in ensemble else "VerticalReferenceFrame"
+        kept = {name: ensemble[name] for name in ("ellipsoid",) if name in ensemble}
+        plain["datum"] = {"type": kind, "name": ensemble["name"].removesuffix(" ensemble"), **kept}
+    return plain
 
 
 def gdal_version() -> str:

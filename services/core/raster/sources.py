@@ -1,6 +1,7 @@
 """From what the user named to the files of one scene: a file, several, a folder, or a STAC item."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from services.core.storage.files import local_errors
 
 Fetch = Callable[[str], Path]
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _REMOTE = ("s3://", "http://", "https://")
 _ITEM_BYTES = 2**24
 
@@ -76,12 +78,13 @@ def gather_inputs(
 
 def _single(source: str, names: Sequence[str], fetch: Fetch | None) -> Gathered:
     one = _local(source, fetch)
-    item = None if one.path.is_dir() else _read_item(one.path)
-    if (item is not None or one.path.is_dir()) and names:
+    folder = _is_folder(one.path)
+    item = None if folder else _read_item(one.path)
+    if (item is not None or folder) and names:
         raise RequestError(f"--bands names the bands of a single file, and {source} is none")
     if item is not None:
         return _from_item(item, one, fetch)
-    if one.path.is_dir():
+    if folder:
         found = scan_folder(one.path)
         inputs = tuple(Input(href=str(path), path=path) for path in found)
         title = one.path.name.removesuffix(".SAFE")
@@ -127,12 +130,19 @@ def _local(uri: str, fetch: Fetch | None, hints: tuple[BandHint, ...] = ()) -> I
         if fetch is None:
             raise RequestError(f"{uri} is remote, and only local files are read here; download it first")
         return Input(href=uri, path=fetch(uri), hints=hints)
-    path = Path(uri).expanduser().absolute() if "\0" not in uri else Path("/")
     if "\0" in uri:
         raise ObjectNotFoundError(f"{uri!r} is not a path; check it")
-    if "://" in uri and not path.exists():
+    path = Path(uri).absolute()
+    if _SCHEME.match(uri):
         raise RequestError(f"{uri} is neither a path nor an s3://, http:// or https:// address")
     return Input(href=str(path), path=path, hints=hints)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # said better when it is opened as a raster
 
 
 def _user_hint(name: str) -> BandHint:

@@ -1,0 +1,80 @@
+"""Child: the network alone, chips normalised and in memory, all cores: the limit of predicting.
+
+The engine's own backend is one of the settings tried; for OpenVINO others are tried beside it, so that the limit is
+that of the library on this machine, not of our way to call it.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.bench.process import answer, told
+
+Chips = NDArray[np.float32]
+MEASURE_S = 2.0
+
+
+def main() -> None:
+    from services.core.model.backends import open_backend
+    from services.core.model.package import load_package
+
+    wish = told()
+    package = load_package(Path(wish["model"]))
+    threads = len(os.sched_getaffinity(0))
+    chips = _chips(wish["scene"], 64, package.contract.mean[0], package.contract.std[0])
+    backend = open_backend(package, threads=threads)
+    settings = {f"our {backend.id}": lambda: backend.predict(chips)}
+    if backend.id.startswith("openvino"):
+        hint = "bf16" if backend.id.endswith("bf16") else "f32"
+        for streams, batch in ((1, 32), (threads, 1), (threads, 4), (threads, 8)):
+            name = f"bare OpenVINO, {streams} streams, batch {batch}"
+            settings[name] = _openvino(package.read("model.onnx"), hint, streams, batch, threads, chips)
+    wanted = wish.get("setting")
+    rates = {name: _rate(call, len(chips)) for name, call in settings.items() if wanted in (None, name)}
+    setting = max(rates, key=rates.__getitem__)
+    answer(tiles_per_s=rates[setting], setting=setting, rates=rates, backend=backend.id)
+
+
+def _chips(scene: str, count: int, mean: float, std: float) -> Chips:
+    """(count, 3, 256, 256) of the scene itself."""
+    import rasterio
+    from rasterio.windows import Window
+
+    with rasterio.open(scene) as source:
+        across = source.width // 256
+        windows = [Window(i % across * 256, i // across * 256, 256, 256) for i in range(count)]
+        return np.stack([(source.read(window=w, out_dtype="float32") - mean) / std for w in windows])
+
+
+def _openvino(onnx: bytes, hint: str, streams: int, batch: int, threads: int, chips: Chips) -> Callable[[], object]:
+    import openvino as ov
+
+    network = ov.Core().read_model(onnx, b"")
+    network.reshape([batch, *chips.shape[1:]])
+    options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint}
+    queue = ov.AsyncInferQueue(ov.Core().compile_model(network, "CPU", options), 2 * streams)
+    parts = [np.ascontiguousarray(chips[i : i + batch]) for i in range(0, len(chips), batch)]
+
+    def call() -> None:
+        for part in parts:
+            queue.start_async([part], share_inputs=True)
+        queue.wait_all()
+
+    return call
+
+
+def _rate(call: Callable[[], object], count: int) -> float:
+    call()
+    done, started = 0, time.perf_counter()
+    while (spent := time.perf_counter() - started) < MEASURE_S:
+        call()
+        done += count
+    return done / spent
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Outlines in degrees: the antimeridian, the poles, other planets."""
+
+import math
+from typing import Any
+
+import pytest
+import shapely
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+
+from services.core.errors import GeoreferenceError, WindowError
+from services.core.grid import Window
+from services.core.raster.footprint import ground_gsd_m, plan_footprint
+from services.core.raster.georef import Place
+from services.core.raster.place import pixel_at, transform_points, window_footprints
+from services.core.records import Scene
+
+MARS = 'PROJCS["m",GEOGCS["GCS_MARS",DATUM["D_MARS",SPHEROID["MARS",3396190,0]],PRIMEM["R",0],UNIT["degree",0.0174532925]],PROJECTION["Equirectangular"],PARAMETER["standard_parallel_1",0],PARAMETER["central_meridian",0],UNIT["metre",1]]'  # fmt: skip  # noqa: E501
+
+
+def place(crs: str, transform: Affine, shape: tuple[int, int] = (100, 100)) -> Place:
+    return Place(crs=CRS.from_user_input(crs), transform=transform, shape=shape)
+
+
+def outline(where: Place) -> tuple[Any, tuple[float, float, float, float]]:
+    geometry, bbox = plan_footprint(where)
+    assert geometry is not None
+    assert bbox is not None
+    return shapely.geometry.shape(geometry), bbox
+
+
+def test_an_ordinary_scene_is_one_counter_clockwise_polygon() -> None:
+    shape, bbox = outline(place("EPSG:32631", Affine(1000, 0, 450_000, 0, -1000, 5_050_000)))
+    assert shape.geom_type == "Polygon"
+    assert shape.exterior.is_ccw
+    assert shape.is_valid
+    assert bbox == pytest.approx(shape.bounds)
+
+
+@pytest.mark.parametrize(("crs", "left"), [("EPSG:32601", 220_000), ("EPSG:32660", 690_000), ("EPSG:32701", 220_000)])
+def test_a_scene_across_the_antimeridian_is_split_there(crs: str, left: float) -> None:
+    shape, (west, south, east, north) = outline(place(crs, Affine(1000, 0, left, 0, -1000, 5_000_000)))
+    assert shape.geom_type == "MultiPolygon"
+    assert west > east
+    assert (shape.bounds[0], shape.bounds[2]) == (-180, 180)
+    assert shape.area == pytest.approx((east + 360 - west) * (north - south), rel=0.1)
+    assert all(part.is_valid and part.exterior.is_ccw for part in shape.geoms)
+
+
+def test_longitudes_from_0_to_360_are_brought_home() -> None:
+    shape, bbox = outline(place("EPSG:4326", Affine(1, 0, 170, 0, -1, 10), (20, 20)))
+    assert bbox == (170, -10, -170, 10)
+    assert shape.area == pytest.approx(400)
+
+
+@pytest.mark.parametrize("left", [-180, 0])
+def test_the_whole_earth_is_the_whole_earth(left: float) -> None:
+    shape, bbox = outline(place("EPSG:4326", Affine(1, 0, left, 0, -1, 90), (180, 360)))
+    assert bbox == (-180, -90, 180, 90)
+    assert shape.area == pytest.approx(360 * 180)
+
+
+@pytest.mark.parametrize(("crs", "pole"), [("EPSG:3413", 90), ("EPSG:3031", -90)])
+def test_a_scene_over_a_pole_reaches_it_all_around(crs: str, pole: float) -> None:
+    shape, bbox = outline(place(crs, Affine(10_000, 0, -500_000, 0, -10_000, 500_000)))
+    assert (bbox[0], bbox[2]) == (-180, 180)
+    assert pole in (bbox[1], bbox[3])
+    assert shape.contains(shapely.Point(77, pole * 0.99))
+    assert shape.is_valid
+
+
+def test_a_full_disk_whose_corners_miss_the_earth_has_no_outline() -> None:
+    disk = place("+proj=geos +h=35785831 +lon_0=0", Affine(110_000, 0, -5_500_000, 0, -110_000, 5_500_000))
+    assert plan_footprint(disk) == (None, None)
+    assert ground_gsd_m(disk) == pytest.approx(110_000, rel=0.02)
+
+
+def test_another_planet_has_no_outline_but_pixels_of_a_size() -> None:
+    mars = place(MARS, Affine(5, 0, 0, 0, -5, 0))
+    assert plan_footprint(mars) == (None, None)
+    assert ground_gsd_m(mars) == 5
+
+
+def test_degrees_of_another_planet_are_metres_by_its_own_radius() -> None:
+    geographic = CRS.from_user_input(MARS).to_wkt()
+    base = geographic[geographic.index("GEOGCS") :].split(",PROJECTION")[0]
+    degrees = place(base, Affine(0.01, 0, 0, 0, -0.01, 0.5))
+    assert ground_gsd_m(degrees) == pytest.approx(math.radians(0.01) * 3_396_190, rel=1e-3)
+
+
+def scene(crs: str, transform: Affine, shape: tuple[int, int] = (100, 100)) -> Scene:
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return Scene(
+        id="s", title="s", source="s", digest="0", assets=(), bands=(), shape=shape, crs=crs, transform=(a, b, c, d, e, f), gsd_m=1
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "lon", "lat", "pixel"),
+    [
+        (scene("EPSG:4326", Affine(1, 0, 0, 0, -1, 50)), 3.5, 48.5, (1, 3)),
+        (scene("EPSG:4326", Affine(1, 0, 170, 0, -1, 10)), -179.5, 9.5, (0, 10)),  # counted past 180
+        (scene("EPSG:4326", Affine(1, 0, 0, 0, 1, 0)), 0.0, 0.0, (0, 0)),  # south-up, on the corner
+    ],
+)
+def test_a_point_is_found_in_its_pixel(where: Scene, lon: float, lat: float, pixel: tuple[int, int]) -> None:
+    assert pixel_at(where, lon, lat) == pixel
+
+
+@pytest.mark.parametrize(("lon", "lat"), [(-1.0, 20.0), (3.5, 89.0), (float("nan"), 1.0)])
+def test_a_point_outside_is_refused(lon: float, lat: float) -> None:
+    with pytest.raises(WindowError, match="outside"):
+        pixel_at(scene("EPSG:4326", Affine(1, 0, 0, 0, -1, 50), (10, 10)), lon, lat)
+
+
+def test_points_of_the_earth_lead_to_no_place_on_mars() -> None:
+    with pytest.raises(GeoreferenceError):
+        transform_points(MARS, [0.0], [0.0])
+
+
+def test_windows_become_outlines_that_share_their_edges() -> None:
+    windows = [Window(row_off=0, col_off=0, height=10, width=20), Window(row_off=0, col_off=20, height=10, width=20)]
+    one, other = window_footprints((2, 0, 100, 0, -2, 50), windows)
+    assert one.bounds == (100, 30, 140, 50)
+    assert one.intersection(other).length == 20
