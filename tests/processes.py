@@ -47,6 +47,7 @@ class Installation:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     @property
     def out(self) -> Path:
@@ -66,7 +67,7 @@ class Installation:
 
     def start(self, module: str, *words: object, **environment: str) -> "subprocess.Popen[str]":
         """A process under way."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, words)],
             cwd=ROOT,
             env=self.variables(**environment),
@@ -74,6 +75,14 @@ class Installation:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what a failed test left under way."""
+        for process in self.started:
+            if process.poll() is None:
+                kill(process)
 
     def start_run(self, scene: object, *words: object, **environment: str) -> "subprocess.Popen[str]":
         """`swath run SCENE` under way, with the smallest tiles, so that it lasts."""
@@ -133,7 +142,7 @@ def finish(process: "subprocess.Popen[str]") -> Answer:
     try:
         out, err = process.communicate(timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        kill(process)
         raise
     return Answer(process.returncode, out, err)
 

@@ -83,7 +83,7 @@ def damage_block(path: Path, row: int, col: int) -> None:
     """Overwrite the compressed bytes of the block in this row and column of blocks; the file keeps its size."""
     with rasterio.open(path) as dataset:
         offset, size = (
-            int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", ns="TIFF", bidx=1)) for what in ("OFFSET", "SIZE")
+            int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE")
         )
     with path.open("r+b") as file:
         file.seek(offset)

@@ -68,7 +68,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 def _database(settings: Settings) -> Iterator[Finding]:
     from services.core.catalog.catalog import open_catalog
 
-    catalog = open_catalog(settings.catalog_url)
+    catalog = open_catalog(settings.catalog_url, patience_s=settings.database_patience_s)
     try:
         yield from catalog.check()
     finally:

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home, description="folder of the embedded defaults")
     store: str = Field(default="", description="object store: a folder or s3://bucket/prefix; default HOME/store")
     database_url: str = Field(default="", description="SQLAlchemy URL; default sqlite in HOME")
+    database_patience_s: float = Field(default=20, gt=0, description="how long to wait for a catalog that is away")
     scratch: Path | None = Field(default=None, description="fast local folder for temporary files")
 
     s3_endpoint_url: str | None = Field(default=None, description="None: the AWS default")

@@ -46,5 +46,5 @@ def open_site(settings: Settings) -> Site:
         ConfigError: A setting is wrong.
         RetryableError: Store or database does not answer.
     """
-    catalog = open_catalog(settings.catalog_url)
+    catalog = open_catalog(settings.catalog_url, patience_s=settings.database_patience_s)
     return Site(settings, open_store(settings.store_uri, settings), catalog, Ledger(catalog, lease_s=settings.lease_s))

@@ -1,21 +1,9 @@
-"""ResNet-18 on one page, and a classification package of it with seeded random weights: speed does not read minds."""
-
-from pathlib import Path
+"""ResNet-18 on one page, with seeded random weights: speed does not depend on what was learned."""
 
 import torch
 from torch import Tensor, nn
 
-from services.core.model.contract import Contract, ModelClass
-from services.core.model.mlm import ModelFacts, build_item
-from services.core.model.package import ModelPackage, save_package
-from services.core.product.manifest import canonical_json
-from services.training.export import onnx_bytes, weights_bytes
-
-BANDS = ("red", "green", "blue")
-CLASSES = 10
-CHIP_PX = 256
-#: Of the stored numbers of the bench's scenes, roughly; only finite activations matter here.
-MEAN, STD = {"uint16": 2500.0, "uint8": 90.0}, {"uint16": 1500.0, "uint8": 60.0}
+BANDS, CLASSES = 3, 10
 
 
 class ResNet18(nn.Module):
@@ -27,7 +15,7 @@ class ResNet18(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(len(BANDS), 64, 7, stride=2, padding=3, bias=False),
+            nn.Conv2d(BANDS, 64, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2, padding=1),
@@ -75,43 +63,3 @@ def seeded_resnet18(seed: int = 18) -> ResNet18:
     """The same weights every time, in evaluation mode."""
     torch.manual_seed(seed)
     return ResNet18().eval()
-
-
-def make_resnet_package(folder: Path, dtype: str) -> ModelPackage:
-    """A package for uint16 or uint8 scenes, with bf16 allowed: the bench compares speeds, it draws no map."""
-    contract = Contract(
-        name=f"bench-resnet18-{dtype}",
-        kind="classification",
-        bands=BANDS,
-        units="dn",
-        dtypes=(dtype,),
-        mean=(MEAN[dtype],) * 3,
-        std=(STD[dtype],) * 3,
-        chip_px=CHIP_PX,
-        stride_px=CHIP_PX,
-        classes=classes(CLASSES),
-    )
-    return save_network(folder, contract, seeded_resnet18())
-
-
-def classes(count: int) -> tuple[ModelClass, ...]:
-    """Classes with a grey each."""
-    return tuple(ModelClass(value=i, name=f"class {i}", color=f"#{i * 20 + 20:02x}" + "8080") for i in range(count))
-
-
-def save_network(folder: Path, contract: Contract, network: nn.Module) -> ModelPackage:
-    """Write a package that only a benchmark can love."""
-    facts = ModelFacts(
-        description="Random weights, for measuring speed.",
-        architecture=type(network).__name__,
-        framework_version=torch.__version__.split("+", maxsplit=1)[0],
-        total_parameters=sum(p.numel() for p in network.parameters()),
-        precisions=("fp32", "bf16"),
-    )
-    files = {
-        "model.json": canonical_json(build_item(contract, facts)),
-        "card.md": b"# Random weights\n\nMade by tests/bench to measure speed; its answers mean nothing.\n",
-        "weights.safetensors": weights_bytes(network),
-        "model.onnx": onnx_bytes(network, bands=len(contract.bands), chip_px=contract.chip_px),
-    }
-    return save_package(folder, files)

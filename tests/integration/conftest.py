@@ -1,7 +1,7 @@
 """An installation per test, and `swath` called in this process where a process of its own would prove no more."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,11 @@ from tests.scenes import Look, write_scene
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Installation:
+def installation(tmp_path: Path) -> Iterator[Installation]:
     """Nothing in it yet."""
-    return Installation(tmp_path)
+    installation = Installation(tmp_path)
+    yield installation
+    installation.end()
 
 
 @pytest.fixture
@@ -27,6 +29,13 @@ def scene(tmp_path: Path) -> Path:
 def long_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some seconds of work at 16 px: 80 units."""
     return write_scene(tmp_path_factory.mktemp("long") / "long.tif", Look(shape=(1280, 1600), block_px=16))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, long_scene: Path) -> dict[str, str]:
+    """What the long scene's product must be, whatever happens on the way."""
+    place = Installation(tmp_path_factory.mktemp("undisturbed"))
+    return place.answers(place.run(long_scene, "--tile-px", 16, "--workers", 1))
 
 
 @pytest.fixture

@@ -7,138 +7,149 @@ from pathlib import Path
 
 import pytest
 
+from services.core.ingest import ingest_scene
+from services.core.model.package import shipped_package
+from services.core.raster.open import OpenOptions
+from services.core.site import open_site
+from services.inference.job import JobRequest
+from services.inference.runs import start_run
 from tests.processes import Answer, Installation, finish, kill, wait_until
 
 UNITS, COLS = 80, 100  # tiles of 16 px in the long scene: a row of them is a unit
 WORKERS = 2
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, long_scene) -> dict[str, str]:
-    """What the long scene's product must look like, whatever happens on the way."""
-    place = Installation(tmp_path_factory.mktemp("undisturbed"))
-    return place.answers(place.run(long_scene, "--tile-px", 16, "--workers", 1))
+NEVER = {"SWATH_LEASE_S": "600"}  # nobody can wait for such a lease to lapse
 
 
 def query(place: Installation, statement: str) -> list[tuple]:
     """Straight from the ledger's tables, beside all our code."""
     connection = sqlite3.connect(place.folder / "home" / "swath.db")
     try:
-        return connection.execute(statement).fetchall()
+        with connection:
+            return connection.execute(statement).fetchall()
     finally:
         connection.close()
 
 
-def object_times(place: Installation) -> dict[Path, int]:
+def objects(place: Installation) -> dict[Path, int]:
+    """Every unit's object, and when it was written."""
     return {path: path.stat().st_mtime_ns for path in (place.folder / "home" / "store" / "units").rglob("*.npz")}
 
 
-def test_a_killed_run_goes_on_where_it_was_without_waiting_for_a_lease(installation, long_scene, undisturbed):
-    process = installation.start_run(long_scene, SWATH_LEASE_S="600", SWATH_WORKERS=str(WORKERS))
-    run_id = installation.wait_for_units(process, 10)
-    kill(process)
-    done = installation.progress(run_id).units_done
-    answer = installation.swath("resume", run_id, "--json", SWATH_LEASE_S="600")
-    assert 10 <= done < UNITS
-    assert (answer.code, answer.err) == (0, "")
-    assert answer.json["seconds"] < 60
-    assert installation.answers(answer) == undisturbed
+class Killed:
+    """A run killed when some units were done, and what `swath resume` made of it."""
+
+    def __init__(self, place: Installation, scene: Path) -> None:
+        process = place.start_run(scene, SWATH_WORKERS=str(WORKERS), **NEVER)
+        self.place = place
+        self.run_id = place.wait_for_units(process, 10)
+        kill(process)
+        self.done = place.progress(self.run_id).units_done
+        self.before = objects(place)
+        self.answer = place.swath("resume", self.run_id, "--json", SWATH_WORKERS=str(WORKERS), **NEVER)
+        self.after = objects(place)
 
 
-def test_a_kill_costs_at_most_one_unit_per_worker(installation, long_scene):
-    process = installation.start_run(long_scene, SWATH_WORKERS=str(WORKERS))
-    run_id = installation.wait_for_units(process, 10)
-    kill(process)
-    before, done = object_times(installation), installation.progress(run_id).units_done
-    installation.swath("resume", run_id, "--json")
-    after = object_times(installation)
-    assert len(after) == UNITS
-    assert sum(after[path] != at for path, at in before.items()) <= WORKERS
-    assert len(before) - done <= WORKERS  # objects put whose rows were not yet committed
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, long_scene) -> Killed:
+    return Killed(Installation(tmp_path_factory.mktemp("killed")), long_scene)
+
+
+def test_a_killed_run_goes_on_where_it_was_without_waiting_for_a_lease(killed):
+    assert 10 <= killed.done < UNITS
+    assert (killed.answer.code, killed.answer.err) == (0, "")
+    assert killed.answer.json["run_id"] == killed.run_id
+
+
+def test_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(killed, undisturbed):
+    assert killed.place.answers(killed.answer) == undisturbed
+    assert killed.place.products() == [killed.run_id]
+
+
+def test_a_kill_costs_at_most_one_unit_per_worker(killed):
+    again = [path for path, written in killed.before.items() if killed.after[path] != written]
+    assert len(killed.after) == UNITS
+    assert len(again) <= WORKERS
+    assert len(killed.before) - killed.done <= WORKERS  # objects whose rows were not yet committed
 
 
 def test_a_run_killed_again_and_again_still_ends_the_same(installation, long_scene, undisturbed):
-    process = installation.start_run(long_scene)
-    run_id = installation.wait_for_units(process, 5)
-    kill(process)
-    for count in (20, 40):
-        process = installation.start("services.cli", "resume", run_id, "--json")
+    run_id = planned(installation, long_scene)
+    for count in (10, 30, 50):
+        process = installation.start("services.cli", "resume", run_id, **NEVER)
         installation.wait_for_units(process, count)
         kill(process)
-    answer = installation.swath("resume", run_id, "--json")
+    answer = installation.swath("resume", run_id, "--json", **NEVER)
     assert installation.answers(answer) == undisturbed
 
 
 def test_a_run_killed_while_it_assembles_leaves_nothing_half_published(installation, long_scene, undisturbed):
-    process = installation.start_run(long_scene, SWATH_LEASE_S="600")
+    process = installation.start_run(long_scene, **NEVER)
     run_id = installation.wait_for_units(process, UNITS)
     wait_until(lambda: query(installation, "SELECT assembler FROM runs") != [(None,)], process)
     kill(process)
     shown = [name for name in installation.products() if not name.startswith(".")]
-    answer = installation.swath("resume", run_id, "--json", SWATH_LEASE_S="600")
+    answer = installation.swath("resume", run_id, "--json", **NEVER)
     assert shown == []
     assert answer.json["tiles"]["computed"] == UNITS * COLS
     assert installation.answers(answer) == undisturbed
     assert installation.products() == [run_id]
 
 
-def test_a_product_whose_row_was_lost_in_a_crash_is_found_again(installation, scene):
+def test_a_product_whose_row_was_lost_in_a_crash_is_kept_as_it_is(installation, scene):
     first = installation.run(scene)
-    connection = sqlite3.connect(installation.folder / "home" / "swath.db")
-    with connection:
-        connection.execute("DELETE FROM products")
-        connection.execute("UPDATE runs SET state = 'running', finished_at = NULL, assembler = 'gone:1:1.00'")
-    connection.close()
-    files = installation.answers(first)
-    answer = installation.swath("resume", first.json["run_id"], "--json", SWATH_LEASE_S="1")
-    assert answer.json["state"] == "published"
-    assert installation.answers(answer) == files
+    manifest = Path(first.json["product"], "manifest.json")
+    before = manifest.stat().st_mtime_ns
+    query(installation, "DELETE FROM products")
+    query(installation, "UPDATE runs SET state = 'running', assembler = 'far:1:1.00', assembly_until_s = 0")
+    answer = installation.swath("resume", first.json["run_id"], "--json")
+    assert (answer.code, answer.json["state"]) == (0, "published")
+    assert manifest.stat().st_mtime_ns == before
 
 
 def test_a_run_that_crashed_between_product_and_state_is_published_by_resume(installation, scene):
     first = installation.run(scene)
-    connection = sqlite3.connect(installation.folder / "home" / "swath.db")
-    with connection:
-        connection.execute("UPDATE runs SET state = 'running', finished_at = NULL")
-    connection.close()
+    query(installation, "UPDATE runs SET state = 'running', finished_at = NULL")
     answer = installation.swath("resume", first.json["run_id"], "--json")
     assert (answer.code, answer.json["state"]) == (0, "published")
 
 
 def test_resuming_a_published_run_reports_it_and_computes_nothing(installation, scene):
     first = installation.run(scene)
+    scene.unlink()
     again = installation.swath("resume", first.json["run_id"], "--json")
     assert again.code == 0
     assert {**again.json, "seconds": 0} == {**first.json, "seconds": 0}
 
 
 def test_two_processes_on_one_run_share_it_and_both_end_well(installation, long_scene, undisturbed):
-    process = installation.start_run(long_scene)
-    run_id = installation.wait_for_units(process, 1)
-    kill(process)
-    pair = [installation.start("services.cli", "resume", run_id, "--json") for _ in range(2)]
-    answers = [finish(each) for each in pair]
-    assert [(each.code, each.err) for each in answers] == [(0, "")] * 2
-    assert [installation.answers(each) for each in answers] == [undisturbed] * 2
+    run_id = planned(installation, long_scene)
+    pair = [installation.start("services.cli", "resume", run_id, "--json", SWATH_LOG_LEVEL="debug") for _ in range(2)]
+    both = [finish(each) for each in pair]
+    assert [each.code for each in both] == [0, 0]
+    assert sum(each.err.count('"unit finished"') for each in both) == UNITS
+    assert [installation.answers(each) for each in both] == [undisturbed] * 2
     assert installation.products() == [run_id]
-    workers = query(installation, "SELECT worker, count(*) FROM units WHERE NOT reused GROUP BY worker")
-    assert sum(count for _, count in workers) == UNITS
-    assert len(workers) >= 2
 
 
-def test_a_second_process_inherits_the_work_of_a_killed_one(installation, long_scene, undisturbed):
-    process = installation.start_run(long_scene, SWATH_LEASE_S="600")
+def test_a_second_process_waits_for_a_silent_one_and_inherits_its_work_when_it_dies(
+    installation, long_scene, undisturbed
+):
+    process = installation.start_run(long_scene, **NEVER)
     run_id = installation.wait_for_units(process, 5)
-    other = installation.start("services.cli", "resume", run_id, "--json", SWATH_LEASE_S="600")
-    wait_until(lambda: len(query(installation, "SELECT DISTINCT worker FROM units")) > 2, other)
+    process.send_signal(signal.SIGSTOP)
+    left = UNITS - query(installation, "SELECT count(*) FROM units WHERE state = 'claimed'")[0][0]
+    other = installation.start("services.cli", "resume", run_id, "--json", **NEVER)
+    installation.wait_for_units(other, left)
+    waiting = other.poll() is None
     kill(process)
     answer = finish(other)
+    assert waiting
     assert (answer.code, answer.err) == (0, "")
     assert installation.answers(answer) == undisturbed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_asked_to_stop_gives_its_claims_back_and_exits_75(installation, long_scene, undisturbed, number):
+def test_a_run_asked_to_stop_gives_its_claims_back_and_exits_75(installation, long_scene, number):
     process = installation.start_run(long_scene)
     run_id = installation.wait_for_units(process, 5)
     process.send_signal(number)
@@ -148,51 +159,51 @@ def test_a_run_asked_to_stop_gives_its_claims_back_and_exits_75(installation, lo
     assert stopped.sentence == f"swath: run {run_id} was asked to stop; go on with: swath resume {run_id}"
     assert time.monotonic() - asked < 10
     assert query(installation, "SELECT count(*) FROM units WHERE state = 'claimed'") == [(0,)]
-    assert installation.answers(installation.swath("resume", run_id, "--json")) == undisturbed
-
-
-def shards(place: Installation, run_id: str, count: int) -> list[Answer]:
-    words = [("shard", "--run", run_id, "--index", index, "--count", count) for index in range(count)]
-    return [finish(each) for each in [place.start("services.inference", *each) for each in words]]
+    assert installation.swath("resume", run_id).code == 0
 
 
 def planned(place: Installation, scene: Path) -> str:
-    """A run whose process died before it did anything: what a cluster's first step leaves behind."""
-    process = place.start_run(scene)
-    run_id = place.wait_for_units(process, 0)
-    kill(process)
-    return run_id
+    """The id of a run that somebody planned and nobody works on: what a cluster's shards start from."""
+    with open_site(place.settings()) as site:
+        registered = ingest_scene(site, [str(scene)], OpenOptions())
+        package, request = shipped_package("brightness"), JobRequest(tile_px=16)
+        return start_run(site, registered, package, request=request, out=str(place.out), command="swath run").run.id
+
+
+def shards(place: Installation, run_id: str, *indices: int, count: int) -> list[Answer]:
+    """Several at once, each in a process of its own."""
+    words = [("shard", "--run", run_id, "--index", index, "--count", count) for index in indices]
+    return [finish(each) for each in [place.start("services.inference", *each) for each in words]]
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_shards_in_processes_of_their_own_make_the_same_product(installation, long_scene, undisturbed, count):
     run_id = planned(installation, long_scene)
-    answers = shards(installation, run_id, count)
+    done = shards(installation, run_id, *range(count), count=count)
     assembled = installation.module("services.inference", "assemble", "--run", run_id)
     answer = installation.swath("resume", run_id, "--json")
-    assert [each.code for each in [*answers, assembled]] == [0] * (count + 1)
+    assert [each.code for each in [*done, assembled, answer]] == [0] * (count + 2)
     assert installation.answers(answer) == undisturbed
 
 
-def test_a_shard_started_twice_computes_each_unit_once(installation, long_scene):
+def test_a_shard_started_twice_computes_each_of_its_units_once(installation, long_scene):
     run_id = planned(installation, long_scene)
-    words = ("shard", "--run", run_id, "--index", 0, "--count", 2)
-    pair = [installation.start("services.inference", *words) for _ in range(2)]
-    assert [finish(each).code for each in pair] == [0, 0]
-    assert query(installation, "SELECT count(*) FROM units WHERE state = 'done' AND NOT reused") == [(UNITS // 2,)]
+    pair = shards(installation, run_id, 0, 0, count=2)
+    assert [each.code for each in pair] == [0, 0]
+    assert query(installation, "SELECT count(*) FROM units WHERE state = 'done'") == [(UNITS // 2,)]
+    assert len(objects(installation)) == UNITS // 2
 
 
 def test_a_run_with_units_missing_is_not_assembled(installation, long_scene):
     run_id = planned(installation, long_scene)
-    installation.module("services.inference", "shard", "--run", run_id, "--index", 0, "--count", 3)
+    shards(installation, run_id, 0, count=2)
     answer = installation.module("services.inference", "assemble", "--run", run_id)
     assert answer.code == 65
-    assert "54 units" in answer.err
+    assert f"40 units of run {run_id} are not done" in answer.sentence
     assert installation.products() == []
 
 
 def test_a_shard_that_does_not_exist_is_refused(installation, long_scene):
-    run_id = planned(installation, long_scene)
-    answer = installation.module("services.inference", "shard", "--run", run_id, "--index", 3, "--count", 3)
+    (answer,) = shards(installation, planned(installation, long_scene), 3, count=3)
     assert answer.code == 65
-    assert "no shard 3 of 3" in answer.err
+    assert "no shard 3 of 3" in answer.sentence

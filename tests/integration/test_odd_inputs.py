@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from rasterio.crs import CRS
 
 from services.core.errors import (
     GeoreferenceError,
@@ -117,7 +118,8 @@ def test_a_usable_file_is_prepared_without_loss(data_dir: Path, tmp_path: Path, 
     np.testing.assert_array_equal(again, pixels)
     np.testing.assert_equal(valid_again, valid)
     assert [band.name for band in copy.bands] == READ[name].split()
-    assert (copy.crs, copy.transform, copy.acquired_at) == (scene.crs, scene.transform, scene.acquired_at)
+    assert (copy.transform, copy.acquired_at) == (scene.transform, scene.acquired_at)
+    assert CRS.from_user_input(copy.crs) == CRS.from_user_input(scene.crs)  # the text of an odd one may differ
 
 
 @pytest.mark.data
@@ -145,10 +147,16 @@ def test_bands_without_a_place_become_a_scene_with_the_users_help(data_dir: Path
     )
 
 
-JPEG = {"compress": "jpeg", "photometric": "ycbcr", "interleave": "pixel", "tiled": True, "blockxsize": 64, "blockysize": 64}
+JPEG = {
+    "compress": "jpeg",
+    "photometric": "ycbcr",
+    "interleave": "pixel",
+    "tiled": True,
+    "blockxsize": 64,
+    "blockysize": 64,
+}
 SYNTHETIC: dict[str, tuple[tuple[int, ...], str, dict[str, Any]]] = {
     "one radar band": ((90, 110), "float32", {"nodata": float("nan")}),
-    "1 bit": ((90, 110), "uint8", {"nbits": 1}),
     "4 bits": ((90, 110), "uint8", {"nbits": 4}),
     "12 bits": ((90, 110), "uint16", {"nbits": 12}),
     "pixel is point": ((90, 110), "uint16", {"tags": {"AREA_OR_POINT": "Point"}}),
@@ -193,13 +201,21 @@ def test_a_jpeg_2000_cut_short_is_refused(tmp_path: Path, kept: float) -> None:
 
 def test_a_mask_file_cut_short_or_disguised_is_refused(tmp_path: Path) -> None:
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="NO"):
-        path = write_raster(tmp_path / "a.tif", ramp((300, 300)), mask=np.random.default_rng(1).random((300, 300)) > 0.5)
+        path = write_raster(
+            tmp_path / "a.tif", ramp((300, 300)), mask=np.random.default_rng(1).random((300, 300)) > 0.5
+        )
     mask = tmp_path / "a.tif.msk"
     os.truncate(mask, mask.stat().st_size // 2)
     with pytest.raises(UnreadableSceneError, match=r"a\.tif\.msk"):
         open_scene([str(path)])
     mask.write_text('<VRTDataset rasterXSize="300" rasterYSize="300"></VRTDataset>')
     with pytest.raises(UnreadableSceneError, match=r"a\.tif\.msk"):
+        open_scene([str(path)])
+
+
+def test_one_bit_per_pixel_is_a_palette_to_gdal_and_so_no_measurement(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", ramp((9, 9), "uint8") % 2, nbits=1)
+    with pytest.raises(UnreadableSceneError, match="only palette"):
         open_scene([str(path)])
 
 
@@ -263,7 +279,9 @@ def test_a_file_that_may_not_be_read_is_the_installations_fault(tmp_path: Path) 
 
 def test_random_damage_is_refused_or_read_but_never_a_crash(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
-    whole_file = write_raster(tmp_path / "a.tif", ramp((2, 60, 70)), tiled=True, blockxsize=16, blockysize=16, compress="deflate").read_bytes()
+    whole_file = write_raster(
+        tmp_path / "a.tif", ramp((2, 60, 70)), tiled=True, blockxsize=16, blockysize=16, compress="deflate"
+    ).read_bytes()
     refused = 0
     for _ in range(150):
         data = bytearray(whole_file)
@@ -282,7 +300,9 @@ def test_random_damage_is_refused_or_read_but_never_a_crash(tmp_path: Path) -> N
 def test_a_scene_beyond_two_to_the_31_pixels_is_no_matter(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     profile = {"driver": "GTiff", "width": 60_000, "height": 60_000, "count": 1, "dtype": "uint8", "crs": "EPSG:32631"}
-    with rasterio.open(path, "w", **profile, transform=NORTH_UP, SPARSE_OK=True, tiled=True, blockxsize=512, blockysize=512) as dataset:
+    with rasterio.open(
+        path, "w", **profile, transform=NORTH_UP, SPARSE_OK=True, tiled=True, blockxsize=512, blockysize=512
+    ) as dataset:
         dataset.write(np.full((1, 512, 512), 7, np.uint8), window=rasterio.windows.Window(59_392, 59_392, 512, 512))
     scene = open_scene([str(path)])
     pixels, _ = SceneReader(scene, scene.bands).read(some_windows(scene.shape)[3])

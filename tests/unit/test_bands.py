@@ -60,7 +60,7 @@ def test_a_sensor_is_decided_by_evidence_or_not_at_all(
     bands: str, said: str, year: int | None, sensor: Sensor | None
 ) -> None:
     at = None if year is None else datetime(year, 6, 1, tzinfo=UTC)
-    assert pick_sensor(codes(bands), said=said, acquired_at=at) is sensor
+    assert pick_sensor(codes(bands), said=[said], acquired_at=at) is sensor
 
 
 def test_b4_is_red_or_near_infrared_depending_on_the_satellite() -> None:

@@ -40,7 +40,7 @@ def test_every_spelling_becomes_aware_utc(text: str | None, expected: datetime |
         ("x_20179999.tif", {}, {}, None),
         ("PHR1B_P_201709281038393_SEN.tif", {}, {}, None),
     ],
-)  # fmt: skip
+)
 def test_the_most_trusted_time_wins(
     name: str, tags: dict[str, str], imagery: dict[str, str], expected: datetime | None
 ) -> None:

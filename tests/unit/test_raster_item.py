@@ -1,5 +1,6 @@
 """STAC items: which assets are the scene, what they say of their bands, and where their hrefs may lead."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ PROPERTIES = {"datetime": "2023-07-29T15:35:51.024Z", "platform": "sentinel-2a"}
 
 
 def write_item(folder: Path, assets: dict[str, Any], version: str = "1.0.0", **properties: Any) -> Path:
-    value = {"type": "Feature", "stac_version": version, "id": "S2A_19UDP_20230729_0_L2A", "properties": {**PROPERTIES, **properties}}
+    value = {
+        "type": "Feature",
+        "stac_version": version,
+        "id": "S2A_19UDP_20230729_0_L2A",
+        "properties": {**PROPERTIES, **properties},
+    }
     path = folder / "item.json"
     path.write_text(json.dumps({**value, "assets": assets}))
     return path
@@ -189,10 +195,18 @@ def test_json_that_is_no_scene_is_refused(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("value", [3, "x", [], {}, None, [None], [3], {"name": 1}, float("nan"), "nan", True])
 def test_nonsense_in_an_item_is_ignored_or_refused_but_never_a_crash(files: Path, value: Any) -> None:
-    keys = ("eo:bands", "raster:bands", "bands", "roles", "type", "proj:epsg", "proj:transform", "proj:shape", "proj:bbox")
+    keys = (
+        "eo:bands",
+        "raster:bands",
+        "bands",
+        "roles",
+        "type",
+        "proj:epsg",
+        "proj:transform",
+        "proj:shape",
+        "proj:bbox",
+    )
     for key in keys:
         path = write_item(files, {"red": {**asset("red.tif", "red"), key: value}}, **{key: value, "datetime": value})
-        try:
+        with contextlib.suppress(SwathError):
             assert open_scene([str(path)]).bands
-        except SwathError:
-            pass

@@ -150,18 +150,26 @@ def test_bands_on_another_grid_are_refused(
 
 def test_a_shift_of_less_than_half_a_fine_pixel_is_one_grid(tmp_path: Path) -> None:
     write_raster(tmp_path / "B04.tif", ramp((40, 50)))
-    write_raster(tmp_path / "B11.tif", ramp((20, 25)), transform=NORTH_UP @ Affine.translation(0.4, 0) @ Affine.scale(2))
+    write_raster(
+        tmp_path / "B11.tif", ramp((20, 25)), transform=NORTH_UP @ Affine.translation(0.4, 0) @ Affine.scale(2)
+    )
     assert scene_of(tmp_path).shape == (40, 50)
 
 
 def test_a_sentinel_folder_gives_each_band_once_at_its_finest(tmp_path: Path) -> None:
-    image = tmp_path / "S2A_MSIL2A_20230729T153551_N0509_R068_T19UDP_20230729T200000.SAFE" / "GRANULE" / "L2A" / "IMG_DATA"
+    image = (
+        tmp_path / "S2A_MSIL2A_20230729T153551_N0509_R068_T19UDP_20230729T200000.SAFE" / "GRANULE" / "L2A" / "IMG_DATA"
+    )
     for metres in (10, 20, 60):
         folder = image / f"R{metres}m"
         folder.mkdir(parents=True)
         for name in ("B04", "B8A", "SCL", "TCI") if metres > 10 else ("B02", "B04", "TCI"):
             pixels = ramp((240 // metres, 120 // metres))
-            write_raster(folder / f"T19UDP_20230729T153551_{name}_{metres}m.tif", pixels, transform=NORTH_UP @ Affine.scale(metres / 10))
+            write_raster(
+                folder / f"T19UDP_20230729T153551_{name}_{metres}m.tif",
+                pixels,
+                transform=NORTH_UP @ Affine.scale(metres / 10),
+            )
     scene = scene_of(image.parents[2])
     assert [(b.name, b.alias, scene.assets[b.asset].shape) for b in scene.bands] == [
         ("blue", "B02", (24, 12)),
@@ -225,7 +233,9 @@ def test_an_ambiguous_code_keeps_its_own_name_and_is_missing_later(tmp_path: Pat
     ],
 )
 def test_names_come_from_descriptions_and_never_twice(tmp_path: Path, descriptions: Any, names: list[str]) -> None:
-    path = write_raster(tmp_path / "a.tif", ramp((3, 4, 5), "float32"), descriptions=descriptions, photometric="minisblack")
+    path = write_raster(
+        tmp_path / "a.tif", ramp((3, 4, 5), "float32"), descriptions=descriptions, photometric="minisblack"
+    )
     assert [b.name for b in scene_of(path).bands] == names
 
 
@@ -262,11 +272,16 @@ def test_arguments_that_make_no_sense_together_are_refused(
 def test_a_remote_file_is_fetched_and_remembered_by_its_address(tmp_path: Path) -> None:
     local = write_raster(tmp_path / "cached.tif", ramp((4, 5)))
     scene = open_scene(["s3://bucket/scene.tif"], fetch=lambda _: local)
-    assert (scene.assets[0].href, scene.source, scene.title) == ("s3://bucket/scene.tif", "s3://bucket/scene.tif", "scene")
+    assert (scene.assets[0].href, scene.source, scene.title) == (
+        "s3://bucket/scene.tif",
+        "s3://bucket/scene.tif",
+        "scene",
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["with space.tif", "ünïcödé.tif", "100%.tif", "what?.tif", "a#b.tif", "GTIFF_DIR:1:x.tif", "-dash.tif", "a,b.tif"]
+    "name",
+    ["with space.tif", "ünïcödé.tif", "100%.tif", "what?.tif", "a#b.tif", "GTIFF_DIR:1:x.tif", "-dash.tif", "a,b.tif"],
 )
 def test_a_file_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -276,7 +291,9 @@ def test_a_file_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(SceneReader(scene, scene.bands).read(whole((4, 5)))[0][0], ramp((4, 5)))
 
 
-@pytest.mark.parametrize("name", ["/vsizip/x.zip/y.tif", "/vsicurl/http://h/x.tif", "GTIFF_DIR:1:x.tif", "x\0.tif", "a" * 300])
+@pytest.mark.parametrize(
+    "name", ["/vsizip/x.zip/y.tif", "/vsicurl/http://h/x.tif", "GTIFF_DIR:1:x.tif", "x\0.tif", "a" * 300]
+)
 def test_names_that_gdal_would_interpret_are_only_paths(name: str) -> None:
     with pytest.raises(SwathError) as refused:
         open_scene([name])

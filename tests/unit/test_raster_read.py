@@ -43,7 +43,9 @@ def holes(dtype: str, count: int, value: float) -> Any:
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float32", "float64"]
+)
 def test_numbers_of_every_type_come_as_rasterio_gives_them(tmp_path: Path, dtype: str, interleave: str) -> None:
     path = write_raster(tmp_path / "a.tif", ramp((3, *SHAPE), dtype), interleave=interleave, **TILED)
     assert_like_rasterio(path, open_scene([str(path)]))

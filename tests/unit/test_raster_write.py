@@ -75,7 +75,9 @@ def test_a_map_without_any_window_is_all_nodata(tmp_path: Path) -> None:
 
 def test_several_bands_keep_names_scales_and_offsets(tmp_path: Path) -> None:
     stack = ramp((2, 40, 50), "float32")
-    several = spec((40, 50), dtype="float32", descriptions=("a", "b"), scales=(0.5, 1.0), offsets=(1.0, 0.0), nodata=None)
+    several = spec(
+        (40, 50), dtype="float32", descriptions=("a", "b"), scales=(0.5, 1.0), offsets=(1.0, 0.0), nodata=None
+    )
     with MapWriter(several, tmp_path) as writer:
         writer.write(whole((40, 50)), stack)
         path = writer.finish(tmp_path / "map.tif")
@@ -86,7 +88,10 @@ def test_several_bands_keep_names_scales_and_offsets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("window", "shape"),
-    [(Window(row_off=0, col_off=0, height=5, width=5), (5, 4)), (Window(row_off=8, col_off=0, height=5, width=5), (5, 5))],
+    [
+        (Window(row_off=0, col_off=0, height=5, width=5), (5, 4)),
+        (Window(row_off=8, col_off=0, height=5, width=5), (5, 5)),
+    ],
 )
 def test_pixels_that_do_not_fit_are_refused(tmp_path: Path, window: Window, shape: tuple[int, int]) -> None:
     with MapWriter(spec((10, 10)), tmp_path) as writer, pytest.raises(WindowError):
@@ -154,7 +159,14 @@ def test_a_prepared_scene_is_the_same_for_any_choice_of_bands(tmp_path: Path) ->
     red, nir, swir = ramp((60, 90), "uint8"), ramp((60, 90), "uint16"), ramp((30, 45), "float32")
     red[:20], nir[10:40], swir[5, 5] = 0, 7, np.nan
     write_raster(tmp_path / "red.tif", red, nodata=0)
-    write_raster(tmp_path / "nir.tif", nir, nodata=7, scales=(0.5,), offsets=(-1.0,), tags={"TIFFTAG_DATETIME": "2020:01:02 03:04:05"})
+    write_raster(
+        tmp_path / "nir.tif",
+        nir,
+        nodata=7,
+        scales=(0.5,),
+        offsets=(-1.0,),
+        tags={"TIFFTAG_DATETIME": "2020:01:02 03:04:05"},
+    )
     write_raster(tmp_path / "swir.tif", swir, transform=NORTH_UP @ Affine.scale(2), mask=ramp((30, 45)) % 9 > 0)
     files = {name: str(tmp_path / f"{name}.tif") for name in ("red", "nir", "swir")}
     scene = open_scene([], options=OpenOptions(bands=files))
@@ -162,7 +174,12 @@ def test_a_prepared_scene_is_the_same_for_any_choice_of_bands(tmp_path: Path) ->
     assert_same_for_any_bands(scene, copy)
     told = [(b.name, b.alias, b.also, b.nodata, b.scale, b.offset, b.scale_source) for b in copy.bands]
     assert told == [(b.name, b.alias, b.also, b.nodata, b.scale, b.offset, b.scale_source) for b in scene.bands]
-    assert (copy.acquired_at, copy.crs, copy.transform, copy.gsd_m) == (scene.acquired_at, scene.crs, scene.transform, scene.gsd_m)
+    assert (copy.acquired_at, copy.crs, copy.transform, copy.gsd_m) == (
+        scene.acquired_at,
+        scene.crs,
+        scene.transform,
+        scene.gsd_m,
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint32", "int64", "uint64", "float64"])

@@ -45,7 +45,7 @@ class Part:
 class Hearsay:
     """What platform metadata and file names say about a scene as a whole."""
 
-    said: str  #: platform, title and file names, as one text
+    said: tuple[str, ...]  #: platform, title and file names, the most trusted first
     acquired_at: datetime | None
 
 
@@ -155,7 +155,7 @@ def _scale(layer: _Layer, sensor: Sensor | None, hearsay: Hearsay) -> Scale:
     if (layer.facts.scale, layer.facts.offset) != (1.0, 0.0):
         return Scale(layer.facts.scale, layer.facts.offset, "file")
     if layer.code is not None and sensor is not None:
-        return sensor_scale(sensor, layer.code, layer.facts.dtype, said=hearsay.said, at=hearsay.acquired_at)
+        return sensor_scale(sensor, layer.code, layer.facts.dtype, said=" ".join(hearsay.said), at=hearsay.acquired_at)
     return UNKNOWN
 
 

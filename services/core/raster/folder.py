@@ -30,7 +30,7 @@ def scan_folder(folder: Path) -> tuple[Path, ...]:
     coded = {path: code for path in rasters if (code := parse_code(path.stem)) is not None}
     if not coded:
         return _only_one(folder, rasters)
-    sensor = pick_sensor(coded.values(), said=" ".join([folder.name, *(path.name for path in coded)]), acquired_at=None)
+    sensor = pick_sensor(coded.values(), said=[folder.name, *(path.name for path in coded)], acquired_at=None)
     finest: dict[str, Path] = {}
     for path, code in coded.items():
         if code.code == "B8" and sensor in (Sensor.OLI, Sensor.TM):

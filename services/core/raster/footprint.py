@@ -75,7 +75,7 @@ def _area_m2(right: Degrees, down: Degrees, lat: float) -> float:
     (x1, y1), (x2, y2) = (
         (math.remainder(dlon, 360) * math.cos(math.radians(lat)), dlat) for dlon, dlat in (right, down)
     )
-    return abs(x1 * y2 - x2 * y1) * math.radians(_RADIUS_M) ** 2
+    return float(abs(x1 * y2 - x2 * y1)) * math.radians(_RADIUS_M) ** 2
 
 
 def _edge_pixels(shape: tuple[int, int]) -> tuple[Degrees, Degrees]:

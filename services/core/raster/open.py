@@ -95,7 +95,7 @@ def _hear(gathered: Gathered, parts: Sequence[Part]) -> Hearsay:
     at = at or resolve_time(gathered.title, {}, {})
     names = " ".join(part.facts.path.name for part in parts)
     platform = gathered.platform or parts[0].facts.imagery.get("SATELLITEID", "")
-    return Hearsay(said=f"{platform} {gathered.said} {names}", acquired_at=at)
+    return Hearsay(said=(platform, gathered.said, names), acquired_at=at)
 
 
 def _common_grid(parts: Sequence[Part], places: Sequence[Place]) -> Place:

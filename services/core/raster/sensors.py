@@ -7,7 +7,7 @@ RADIO_ADD_OFFSET from processing baseline 04.00, NODATA 0); Landsat 8-9 Collecti
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -101,7 +101,7 @@ def common_name(text: str) -> str | None:
     return _SPELLINGS.get(plain)
 
 
-def pick_sensor(codes: Collection[BandCode], *, said: str, acquired_at: datetime | None) -> Sensor | None:
+def pick_sensor(codes: Collection[BandCode], *, said: Iterable[str], acquired_at: datetime | None) -> Sensor | None:
     """Whose band codes these are, or None where that stays open: then codes keep their own names.
 
     In this order: what platform and file names say; `B04` with a zero or `B8A` is Sentinel-2; `SR_B6` is Landsat 8
@@ -110,12 +110,13 @@ def pick_sensor(codes: Collection[BandCode], *, said: str, acquired_at: datetime
 
     Args:
         codes: Of all the bands of the scene.
-        said: Platform and file names, as one text.
+        said: Platform, title and file names, the most trusted first.
         acquired_at: When, if known.
     """
-    for pattern, sensor in _PLATFORMS:
-        if pattern.search(said):
-            return sensor
+    for text in said:
+        for pattern, sensor in _PLATFORMS:
+            if pattern.search(text):
+                return sensor
     have = {code.code for code in codes}
     if any(code.written.startswith("B0") for code in codes) or have & {"B8A", "B12"}:
         return Sensor.MSI

@@ -112,7 +112,7 @@ def _from_item(value: Any, one: Input, fetch: Fetch | None) -> Gathered:
     return Gathered(
         title=item.title,
         source=one.href,
-        said=f"{item.platform or ''} {item.title} {item.baseline}",
+        said=f"{item.title} {item.baseline}",
         inputs=tuple(_item_input(asset, fetch) for asset in item.assets),
         platform=item.platform,
         acquired_at=item.acquired_at,
@@ -155,6 +155,8 @@ def _user_hint(name: str) -> BandHint:
 def _read_item(path: Path) -> Any:
     """The JSON in a file that begins like JSON, else None."""
     try:
+        if not path.is_file():  # a pipe would wait for ever
+            return None
         with path.open("rb") as file:
             if not file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
                 return None

@@ -1,0 +1,73 @@
+"""Model packages that only a benchmark can love: the real format, random weights."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from services.core.model.contract import Contract, ModelClass
+from services.core.model.mlm import ModelFacts, build_item
+from services.core.model.networks.small_unet import SmallUnet
+from services.core.model.package import ModelPackage, save_package
+from services.core.product.manifest import canonical_json
+from services.training.export import onnx_bytes, weights_bytes
+from tests.bench.resnet import CLASSES, seeded_resnet18
+from tests.bench.scenes import BANDS, MEAN, STD
+
+
+def make_resnet(folder: Path, dtype: str) -> ModelPackage:
+    """ResNet-18 at 256 px, one answer per tile, for scenes of uint16 or uint8."""
+    return _save(folder, _contract("classification", dtype, CLASSES, stride_px=256), seeded_resnet18())
+
+
+def make_unet(folder: Path, dtype: str) -> ModelPackage:
+    """The U-Net of `landcover-l7` on three bands, chips of 256 px that overlap by a quarter."""
+    torch.manual_seed(7)
+    network = SmallUnet(bands=len(BANDS), classes=7).eval()
+    return _save(folder, _contract("segmentation", dtype, 7, stride_px=192), network)
+
+
+def _contract(kind: str, dtype: str, classes: int, *, stride_px: int) -> Contract:
+    return Contract(
+        name=f"bench-{kind}-{dtype}",
+        kind=kind,  # type: ignore[arg-type]
+        bands=BANDS,
+        units="dn",
+        dtypes=(dtype,),
+        mean=(MEAN[dtype],) * 3,
+        std=(STD[dtype],) * 3,
+        chip_px=256,
+        stride_px=stride_px,
+        classes=tuple(ModelClass(value=i, name=f"class {i}", color=f"#{20 * i + 20:02x}8080") for i in range(classes)),
+    )
+
+
+def _save(folder: Path, contract: Contract, network: nn.Module) -> ModelPackage:
+    facts = ModelFacts(
+        description="Random weights, for measuring speed.",
+        architecture=type(network).__name__,
+        framework_version=torch.__version__.split("+", maxsplit=1)[0],
+        total_parameters=sum(p.numel() for p in network.parameters()),
+        precisions=("fp32", "bf16"),
+    )
+    files = {
+        "model.json": canonical_json(build_item(contract, facts)),
+        "card.md": b"# Random weights\n\nMade by tests/bench to measure speed; its answers mean nothing.\n",
+        "weights.safetensors": weights_bytes(network),
+        "model.onnx": onnx_bytes(network, bands=len(contract.bands), chip_px=contract.chip_px),
+    }
+    return save_package(folder, files)
+
+
+def main() -> None:
+    """Child: make all three, so that the bench itself never imports torch."""
+    from tests.bench.process import answer, told
+
+    folder = Path(told()["folder"])
+    made = {"resnet-uint16": make_resnet(folder / "resnet-uint16", "uint16")}
+    made["unet-uint8"] = make_unet(folder / "unet-uint8", "uint8")
+    answer(**{name: str(package.root) for name, package in made.items()})
+
+
+if __name__ == "__main__":
+    main()

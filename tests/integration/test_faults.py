@@ -1,0 +1,219 @@
+"""What breaks outside of us: files, disks. Each is told in one sentence, by the right exit code, with no false map."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+
+from services.core.site import open_site
+from tests.processes import ROOT, Installation, answers
+from tests.scenes import cut_in_half, damage_block, damage_blocks, write_scene
+
+PACKAGES = ROOT / "services" / "core" / "model" / "packages"
+BRIGHTNESS = ("--model", "brightness", "--tile-px", 64, "--json")
+
+
+def test_a_damaged_block_masks_exactly_the_tiles_that_touch_it(swath, tmp_path):
+    whole, damaged = write_scene(tmp_path / "whole.tif"), write_scene(tmp_path / "damaged.tif")
+    damage_block(damaged, 2, 3)
+    clean = swath("run", whole, *BRIGHTNESS, "--out", tmp_path / "out")
+    answer = swath("run", damaged, *BRIGHTNESS, "--out", tmp_path / "out")
+    expected, made = (pq.read_table(Path(each.json["product"], "tiles.parquet")) for each in (clean, answer))
+    assert answer.code == 65
+    assert answer.json["tiles"] == {"planned": 35, "computed": 34, "reused": 0, "masked": 1}
+    assert [row["state"] for row in made.to_pylist()].index("masked") == 2 * 7 + 3
+    keep = [position for position in range(35) if position != 2 * 7 + 3]
+    assert made.take(keep).select(["score", "class"]).equals(expected.take(keep).select(["score", "class"]))
+
+
+def test_a_masked_tile_is_nodata_in_the_map_and_named_in_manifest_and_on_stderr(swath, scene, tmp_path):
+    damage_block(scene, 1, 0)
+    answer = swath("run", scene, *BRIGHTNESS, "--out", tmp_path / "out")
+    product = Path(answer.json["product"])
+    (named,) = json.loads((product / "manifest.json").read_bytes())["coverage"]["masked_tiles"]
+    with rasterio.open(product / "map.tif") as dataset:
+        blank = dataset.read(1) == 255
+    assert blank[64:128, :64].all()
+    assert blank.sum() == 64 * 64
+    assert named[:2] == [1, 0]
+    assert "1 of 35 tiles" in answer.sentence
+    assert "tile (1, 0)" in answer.sentence
+    assert str(scene) in answer.sentence
+
+
+def test_a_tile_that_only_touches_a_damaged_block_is_masked_as_well(swath, scene, tmp_path):
+    damage_block(scene, 0, 0)
+    words = ("--model", "brightness", "--tile-px", 100, "--json", "--out", tmp_path / "out")
+    answer = swath("run", scene, *words)
+    assert answer.json["tiles"] == {"planned": 12, "computed": 11, "reused": 0, "masked": 1}
+
+
+def test_a_scene_with_every_tile_damaged_publishes_nothing(swath, scene, tmp_path):
+    damage_blocks(scene, [(row, col) for row in range(5) for col in range(7)])
+    answer = swath("run", scene, *BRIGHTNESS, "--out", tmp_path / "out")
+    assert answer.code == 65
+    assert "no tile" in answer.sentence
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_cut_in_half_is_refused_and_the_catalog_keeps_the_reason(swath, scene, installation):
+    cut_in_half(scene)
+    answer = swath("run", scene, *BRIGHTNESS)
+    assert answer.code == 65
+    assert str(scene) in answer.sentence
+    with open_site(installation.settings()) as site:
+        (refusal,) = site.catalog.refusals()
+    assert answer.sentence == f"swath: {refusal.reason}"
+
+
+def make_text(folder: Path) -> Path:
+    path = folder / "notes.tif"
+    path.write_text("not a raster at all\n" * 100)
+    return path
+
+
+def make_folder(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def make_vrt(folder: Path) -> Path:
+    source = write_scene(folder / "source.tif")
+    path = folder / "scene.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="400" rasterYSize="300"><VRTRasterBand dataType="UInt16" band="1"><SimpleSource>'
+        f"<SourceFilename>{source}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        "</VRTDataset>"
+    )
+    return path
+
+
+def make_empty(folder: Path) -> Path:
+    path = folder / "empty.tif"
+    path.touch()
+    return path
+
+
+def make_nothing(folder: Path) -> Path:
+    return folder / "absent.tif"
+
+
+@pytest.mark.parametrize("make", [make_text, make_folder, make_vrt, make_empty, make_nothing])
+def test_what_is_no_scene_is_refused_in_one_sentence(make, swath, tmp_path):
+    path = make(tmp_path)
+    answer = swath("run", path, *BRIGHTNESS, "--out", tmp_path / "out")
+    assert answer.code == 65
+    assert answer.out == ""
+    assert str(path) in answer.sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_that_cannot_be_written_stops_the_run_before_it_computes(swath, scene, tmp_path):
+    (tmp_path / "out").write_text("a file where the folder should be")
+    answer = swath("run", scene, *BRIGHTNESS, "--out", tmp_path / "out")
+    assert answer.code == 78
+    assert str(tmp_path / "out") in answer.sentence
+    assert not (tmp_path / "home" / "store" / "units").exists()
+
+
+def mount(folder: Path, options: str) -> None:
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this machine does not let tests mount a small disk: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """Full but for some hundred bytes."""
+    folder = tmp_path / "disk"
+    mount(folder, "size=64k")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def read_only_disk(tmp_path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    mount(folder, "ro,size=64k")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_disk_stops_the_run_before_it_computes(swath, scene, read_only_disk, tmp_path):
+    answer = swath("run", scene, *BRIGHTNESS, "--out", read_only_disk)
+    assert answer.code == 78
+    assert str(read_only_disk) in answer.sentence
+    assert not (tmp_path / "home" / "store" / "units").exists()
+
+
+def fill(disk: Path, leave: int) -> Path:
+    """A file that takes all space but some."""
+    free = os.statvfs(disk)
+    path = disk / "ballast"
+    path.write_bytes(bytes(free.f_bavail * free.f_bsize - leave))
+    return path
+
+
+def test_a_full_disk_at_publishing_leaves_nothing_and_resume_goes_on(swath, scene, small_disk, tmp_path):
+    ballast = fill(small_disk, 12_288)
+    answer = swath("run", scene, *BRIGHTNESS, "--out", small_disk)
+    left = sorted(path.name for path in small_disk.iterdir())
+    ballast.unlink()
+    run_id = swath("runs", "--json").json["runs"][0]["id"]
+    resumed = swath("resume", run_id, "--json")
+    assert answer.code == 75
+    assert "no space left" in answer.sentence
+    assert left == ["ballast"]
+    assert (resumed.code, resumed.json["state"]) == (0, "published")
+
+
+PAGE = 4096  # what a file takes at least of a tmpfs
+MODEL_PAGES = sum(-(-path.stat().st_size // PAGE) for path in (PACKAGES / "brightness").iterdir())
+
+
+@pytest.mark.parametrize(("name", "leave"), [("SWATH_SCRATCH", 2 * PAGE), ("SWATH_STORE", (MODEL_PAGES + 2) * PAGE)])
+def test_a_full_disk_under_scratch_or_store_stops_the_run_and_resume_goes_on(
+    name, leave, swath, scene, small_disk, tmp_path, monkeypatch
+):
+    expected = answers(Path(swath("run", scene, *BRIGHTNESS, "--out", tmp_path / "other").json["product"]))
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home2"))
+    monkeypatch.setenv(name, str(small_disk / "inner"))
+    ballast = fill(small_disk, leave)
+    answer = swath("run", scene, *BRIGHTNESS, "--out", tmp_path / "out")
+    ballast.unlink()
+    assert answer.code == 75
+    assert "space left" in answer.sentence
+    assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.delenv("SWATH_SCRATCH", raising=False)
+    resumed = swath("resume", swath("runs", "--json").json["runs"][0]["id"], "--json")
+    assert resumed.code == 0
+    assert answers(Path(resumed.json["product"])) == expected
+
+
+def test_a_scene_that_changes_between_run_and_resume_is_not_mixed_in(swath, scene, tmp_path, small_disk):
+    ballast = fill(small_disk, 12_288)
+    swath("run", scene, *BRIGHTNESS, "--out", small_disk)
+    ballast.unlink()
+    with scene.open("r+b") as file:  # same size, other bytes
+        file.seek(-100, os.SEEK_END)
+        file.write(b"other")
+    answer = swath("resume", swath("runs", "--json").json["runs"][0]["id"])
+    assert answer.code == 65
+    assert f"{scene} has changed since it was ingested" in answer.sentence
+
+
+def test_one_bad_scene_among_several_does_not_stop_the_others(swath, tmp_path):
+    good, bad, damaged = (write_scene(tmp_path / f"{name}.tif") for name in ("good", "bad", "damaged"))
+    cut_in_half(bad)
+    damage_blocks(damaged, np.ndindex(5, 7))
+    answer = swath("run", bad, damaged, good, *BRIGHTNESS, "--out", tmp_path / "out")
+    assert answer.code == 65
+    assert answer.json["state"] == "published"
+    assert [str(bad) in line or "no tile of damaged" in line for line in answer.err.splitlines()] == [True, True]
