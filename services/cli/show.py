@@ -1,5 +1,6 @@
 """`swath scenes`, `runs` and `models`: what the catalog knows."""
 
+from datetime import datetime
 from typing import Any
 
 from services.cli.output import console, print_facts, print_json, print_table
@@ -67,7 +68,7 @@ def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[objec
     if noun == "scenes":
         scenes = site.catalog.scenes(limit=limit)
         rows: list[list[object]] = [
-            [s.id, "x".join(map(str, s.shape)), f"{s.gsd_m:g} m", s.crs[:24], len(s.bands), s.acquired_at or "-"]
+            [s.id, "x".join(map(str, s.shape)), f"{s.gsd_m:g} m", s.crs[:24], len(s.bands), _minute(s.acquired_at)]
             for s in scenes
         ]
         return ["scene", "pixels", "gsd", "crs", "bands", "acquired"], rows, [s.model_dump(mode="json") for s in scenes]
@@ -84,3 +85,7 @@ def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[objec
     ]
     rows = [[m["name"], m["kind"], m["digest"][:12], m["source"]] for m in models[:limit]]
     return ["model", "kind", "digest", "source"], rows, models[:limit]
+
+
+def _minute(moment: datetime | None) -> str:
+    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M}"

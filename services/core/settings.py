@@ -137,6 +137,6 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"setting SWATH_{name} is wrong: {first['msg']}") from exc
+        raise ConfigError(f"setting SWATH_{name} is wrong: {first['msg'].removeprefix('Value error, ')}") from exc
     except ValueError as exc:  # tomllib's decode error is one
         raise ConfigError(f"{path} is not valid TOML: {exc}") from exc

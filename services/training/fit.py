@@ -16,7 +16,6 @@ from services.training.samples import Crops, Labels, Split
 _CROP_PX, _CROPS_PER_STEP, _STEPS_PER_EPOCH = 64, 16, 8
 _RATE, _WEIGHT_DECAY = 3e-3, 0.05
 _SMOOTHING = 0.05  # the labels are known to be wrong in places
-_JITTER = 0.1  # another date is brighter or darker, band by band
 _AVERAGE_DECAY = 0.98  # over about the last 50 steps; without it, accuracy jumps by 5 points from step to step
 
 
@@ -96,8 +95,6 @@ def class_weights(labels: Labels, classes: int, power: float) -> Tensor:
 
 def _loss(network: nn.Module, chips: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Cross entropy of (N, C, H, W) against (N, H, W)."""
-    per_band = (len(chips), chips.shape[1], 1, 1)
-    chips = chips * (1 + _JITTER * torch.randn(per_band)) + _JITTER * torch.randn(per_band)
     return functional.cross_entropy(
         network(chips), labels, weight=weights, ignore_index=UNLABELLED, label_smoothing=_SMOOTHING
     )

@@ -46,7 +46,7 @@ def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath
     *,
     recipe: Recipe = LANDCOVER_L7,
     seed: int = 7,
-    epochs: int = 40,
+    epochs: int = 30,
     progress: Progress | None = None,
     baseline: bool = True,
 ) -> Report:

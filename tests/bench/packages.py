@@ -1,16 +1,19 @@
 """Model packages that only a benchmark can love: the real format, random weights."""
 
+import os
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from services.core.model.backends import open_backend
 from services.core.model.contract import Contract, ModelClass
 from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.networks.small_unet import SmallUnet
 from services.core.model.package import ModelPackage, save_package
 from services.core.product.manifest import canonical_json
 from services.training.export import onnx_bytes, weights_bytes
+from tests.bench.process import answer, told
 from tests.bench.resnet import CLASSES, seeded_resnet18
 from tests.bench.scenes import BANDS, MEAN, STD
 
@@ -60,13 +63,11 @@ def _save(folder: Path, contract: Contract, network: nn.Module) -> ModelPackage:
 
 
 def main() -> None:
-    """Child: make all three, so that the bench itself never imports torch."""
-    from tests.bench.process import answer, told
-
+    """Child: make them, so that the bench itself never imports torch; say which backend they get here."""
     folder = Path(told()["folder"])
-    made = {"resnet-uint16": make_resnet(folder / "resnet-uint16", "uint16")}
-    made["unet-uint8"] = make_unet(folder / "unet-uint8", "uint8")
-    answer(**{name: str(package.root) for name, package in made.items()})
+    resnet, unet = make_resnet(folder / "resnet-uint16", "uint16"), make_unet(folder / "unet-uint8", "uint8")
+    backend = open_backend(resnet, threads=len(os.sched_getaffinity(0))).id
+    answer(models={"resnet-uint16": str(resnet.root), "unet-uint8": str(unet.root)}, backend=backend)
 
 
 if __name__ == "__main__":

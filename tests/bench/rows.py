@@ -22,7 +22,6 @@ class Finding:
 
     lines: tuple[Line, ...]
     remarks: tuple[str, ...] = ()
-    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +30,7 @@ class Place:
 
     folder: Path  #: temporary; scenes, homes and packages go here
     models: dict[str, str]  #: name -> package folder
+    backend: str  #: what the networks run on here
     quick: bool
     peer_python: str | None  #: the interpreter that has TorchGeo
     scenes: dict[str, Path] = field(default_factory=dict)  #: made so far

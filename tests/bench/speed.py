@@ -34,7 +34,7 @@ def measure_network(place: Place) -> Finding:
             met=ours / limit >= 0.95,
         )
     ]
-    lines += _torchgeo_lines(found, ours, run["backend"])
+    lines += _torchgeo_lines(found, ours, place.backend)
     seconds = ", ".join(f"{name.replace('_', ' ')} {spent:.2f} s" for name, spent in run["seconds"].items())
     return Finding(
         lines=tuple(lines),
@@ -44,7 +44,6 @@ def measure_network(place: Place) -> Finding:
             f"Limit: forward by {network['setting']}; decode by {_fastest(found['decode'])['setting']}. "
             f"All settings of forward: {_rates(network['rates'])}.",
         ),
-        backend=run["backend"],
     )
 
 
@@ -89,9 +88,8 @@ def _torchgeo(place: Place, scene: str, model: str) -> dict[str, Any]:
         return {}
     python = place.peer_python
     wish = {"scene": scene, "model": model, "mean": MEAN["uint16"], "std": STD["uint16"], "workers": (0, 2)}
-    backend = run_child("backend", {"model": model})["backend"]
     return {
-        "same": lambda: run_child("peer_torchgeo", {**wish, "backend": backend}, python=python),
+        "same": lambda: run_child("peer_torchgeo", {**wish, "backend": place.backend}, python=python),
         "eager": lambda: run_child("peer_torchgeo", {**wish, "backend": "torch:fp32"}, python=python),
     }
 

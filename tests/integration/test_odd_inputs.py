@@ -1,4 +1,4 @@
-"""Every real file at hand, and every synthetic horror, is opened and read like rasterio does, or refused in one sentence."""
+"""Every real file at hand, and every synthetic horror, is read as rasterio reads it or refused in one sentence."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,9 @@ from services.core.records import Scene
 from tests.rasters import NORTH_UP, oracle, ramp, some_windows, write_raster
 
 READ = {
-    "scenes/S2_L1C_T19UDP_20170729_13band_160m.tif": "coastal blue green red rededge071 rededge075 rededge078 nir nir08 nir09 cirrus swir16 swir22",
+    "scenes/S2_L1C_T19UDP_20170729_13band_160m.tif": (
+        "coastal blue green red rededge071 rededge075 rededge078 nir nir08 nir09 cirrus swir16 swir22"
+    ),
     "scenes/L8_016037_20170813_10band_900m.tif": "coastal blue green red nir08 swir16 swir22 cirrus lwir11 lwir12",
     "scenes/L8_016037_20170813_cloudmask_from_BQA.tif": "band1",
     "scenes/L8_BQA_greenland_2658_cog.tif": "band1",
@@ -147,6 +149,8 @@ def test_bands_without_a_place_become_a_scene_with_the_users_help(data_dir: Path
     )
 
 
+UTM1 = rasterio.Affine(1000, 0, 220_000, 0, -1000, 5_000_000)  # across the antimeridian
+SPARSE = {"SPARSE_OK": "TRUE", "nodata": 3, "tiled": True, "blockxsize": 16, "blockysize": 16}
 JPEG = {
     "compress": "jpeg",
     "photometric": "ycbcr",
@@ -163,12 +167,12 @@ SYNTHETIC: dict[str, tuple[tuple[int, ...], str, dict[str, Any]]] = {
     "subsampled jpeg": ((3, 90, 110), "uint8", JPEG),
     "big endian": ((2, 90, 110), "uint16", {"ENDIANNESS": "BIG"}),
     "bigtiff": ((2, 90, 110), "uint16", {"BIGTIFF": "YES"}),
-    "never written blocks": ((2, 90, 110), "uint16", {"SPARSE_OK": "TRUE", "nodata": 3, "tiled": True, "blockxsize": 16, "blockysize": 16}),
+    "never written blocks": ((2, 90, 110), "uint16", SPARSE),
     "lerc": ((90, 110), "float32", {"compress": "lerc"}),
     "webp": ((3, 90, 110), "uint8", {"compress": "webp", "webp_lossless": True, "interleave": "pixel"}),
     "floating point predictor": ((90, 110), "float64", {"compress": "zstd", "predictor": 3}),
-    "utm 1": ((90, 110), "uint16", {"crs": "EPSG:32601", "transform": rasterio.Affine(1000, 0, 220_000, 0, -1000, 5_000_000)}),
-}  # fmt: skip
+    "utm 1": ((90, 110), "uint16", {"crs": "EPSG:32601", "transform": UTM1}),
+}
 
 
 @pytest.mark.parametrize("name", SYNTHETIC)

@@ -33,10 +33,20 @@ def test_every_spelling_becomes_aware_utc(text: str | None, expected: datetime |
         ("LC08_L2SP_016037_20170813_20200903_02_T1_SR_B4.TIF", {}, {}, datetime(2017, 8, 13, tzinfo=UTC)),
         ("LC80160372017225LGN00_B4.TIF", {}, {}, datetime(2017, 8, 13, tzinfo=UTC)),
         # Same day: the tag knows the time of day. Another day: it is when the file was made.
-        ("L8_20170813.tif", {"TIFFTAG_DATETIME": "2017:08:13 15:54:15"}, {}, datetime(2017, 8, 13, 15, 54, 15, tzinfo=UTC)),
+        (
+            "L8_20170813.tif",
+            {"TIFFTAG_DATETIME": "2017:08:13 15:54:15"},
+            {},
+            datetime(2017, 8, 13, 15, 54, 15, tzinfo=UTC),
+        ),
         ("L8_20170813.tif", {"TIFFTAG_DATETIME": "2024:01:01 09:00:00"}, {}, datetime(2017, 8, 13, tzinfo=UTC)),
         ("x.tif", {"TIFFTAG_DATETIME": "2024:01:01 09:00:00"}, {}, datetime(2024, 1, 1, 9, tzinfo=UTC)),
-        ("x_20170813.tif", {}, {"ACQUISITIONDATETIME": "2016-01-02T03:04:05Z"}, datetime(2016, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        (
+            "x_20170813.tif",
+            {},
+            {"ACQUISITIONDATETIME": "2016-01-02T03:04:05Z"},
+            datetime(2016, 1, 2, 3, 4, 5, tzinfo=UTC),
+        ),
         ("x_20179999.tif", {}, {}, None),
         ("PHR1B_P_201709281038393_SEN.tif", {}, {}, None),
     ],

@@ -90,9 +90,16 @@ def test_degrees_of_another_planet_are_metres_by_its_own_radius() -> None:
 
 def scene(crs: str, transform: Affine, shape: tuple[int, int] = (100, 100)) -> Scene:
     a, b, c, d, e, f = tuple(transform)[:6]
-    return Scene(
-        id="s", title="s", source="s", digest="0", assets=(), bands=(), shape=shape, crs=crs, transform=(a, b, c, d, e, f), gsd_m=1
-    )  # fmt: skip
+    blank: dict[str, Any] = {
+        "id": "s",
+        "title": "s",
+        "source": "s",
+        "digest": "0",
+        "assets": (),
+        "bands": (),
+        "gsd_m": 1,
+    }
+    return Scene(**blank, shape=shape, crs=crs, transform=(a, b, c, d, e, f))
 
 
 @pytest.mark.parametrize(

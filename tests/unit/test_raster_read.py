@@ -53,9 +53,11 @@ def test_numbers_of_every_type_come_as_rasterio_gives_them(tmp_path: Path, dtype
 
 @pytest.mark.parametrize(
     ("dtype", "nodata"),
-    [("uint8", 0), ("uint16", 65535), ("int16", -32768), ("int32", -(2**31)), ("uint32", 2**32 - 1)]
-    + [("int64", -9999), ("float32", -9999), ("float32", float("nan")), ("float32", -3.4028234663852886e38)]
-    + [("float64", -1.2676506e30), ("float64", float("nan")), ("float64", 0.1)],
+    [
+        *(("uint8", 0), ("uint16", 65535), ("int16", -32768), ("int32", -(2**31)), ("uint32", 2**32 - 1)),
+        *(("int64", -9999), ("float32", -9999), ("float32", float("nan")), ("float32", -3.4028234663852886e38)),
+        *(("float64", -1.2676506e30), ("float64", float("nan")), ("float64", 0.1)),
+    ],
 )
 def test_a_pixel_is_nodata_where_every_band_says_so(tmp_path: Path, dtype: str, nodata: float) -> None:
     path = write_raster(tmp_path / "a.tif", holes(dtype, 2, nodata), nodata=nodata, **TILED)

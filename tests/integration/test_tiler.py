@@ -1,0 +1,81 @@
+"""`python -m services.tiler`: the analysis-ready copy changes where pixels are read from, and nothing else."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+
+from tests.scenes import Look, make_pixels, write_landsat, write_scene
+
+LOOK = Look(nodata=0)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    pixels = make_pixels(LOOK)
+    pixels[:, :80, 100:230] = 0
+    return write_scene(tmp_path / "scene.tif", LOOK, pixels=pixels)
+
+
+@pytest.fixture
+def tiled(installation, scene):
+    """The id of a scene that has been through the tiler."""
+    scene_id = installation.swath("ingest", scene, "--json").json["scenes"][0]["id"]
+    answer = installation.module("services.tiler", scene_id)
+    assert answer.code == 0, answer.err
+    return scene_id
+
+
+def test_a_tiled_scene_gives_the_same_bytes_as_the_file_itself(installation, scene, tiled):
+    through = installation.run(scene, "--tile-px", 64)
+    with_tiler = installation.answers(through)
+    installation.forget()
+    direct = installation.run(scene, "--tile-px", 64)
+    assert through.json["tiles"] == direct.json["tiles"] == {"planned": 35, "computed": 35, "reused": 0, "masked": 0}
+    assert installation.answers(direct) == with_tiler
+
+
+def test_the_tilers_copy_holds_the_scenes_pixels_and_place(installation, scene, tiled):
+    (copy,) = (installation.folder / "home" / "store" / "scenes").rglob("scene.tif")
+    with rasterio.open(scene) as original, rasterio.open(copy) as made:
+        np.testing.assert_array_equal(original.read(), made.read())
+        assert (original.crs, original.transform, original.nodata) == (made.crs, made.transform, made.nodata)
+        assert made.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_a_scene_tiled_twice_is_written_once(installation, tiled):
+    (copy,) = (installation.folder / "home" / "store" / "scenes").rglob("scene.tif")
+    before = copy.stat().st_mtime_ns
+    assert installation.module("services.tiler", tiled).code == 0
+    assert copy.stat().st_mtime_ns == before
+
+
+def test_a_run_planned_from_the_file_is_resumed_from_the_file_after_tiling(installation, long_scene, undisturbed):
+    process = installation.start_run(long_scene)
+    run_id = installation.wait_for_units(process, 5)
+    process.kill()
+    process.communicate()
+    scene_id = json.loads(installation.swath("scenes", "--json").out)["scenes"][0]["id"]
+    installation.module("services.tiler", scene_id)
+    answer = installation.swath("resume", run_id, "--json")
+    assert answer.code == 0, answer.err
+    assert installation.answers(answer) == undisturbed
+
+
+def test_a_scene_the_catalog_does_not_know_cannot_be_tiled(installation):
+    answer = installation.module("services.tiler", "nothing-0123456789")
+    assert answer.code == 65
+    assert "nothing-0123456789" in answer.sentence
+
+
+def test_a_damaged_scene_is_refused_by_the_tiler_and_leaves_no_copy(installation, tmp_path):
+    from tests.scenes import damage_block
+
+    path = write_landsat(tmp_path / "damaged.tif")
+    damage_block(path, 1, 1)
+    scene_id = installation.swath("ingest", path, "--json").json["scenes"][0]["id"]
+    answer = installation.module("services.tiler", scene_id)
+    assert answer.code == 65
+    assert str(path) in answer.sentence
+    assert not list((installation.folder / "home").rglob("scene.json"))
