@@ -35,7 +35,7 @@ _LOCAL_PREFECT = {PREFECT_SERVER_ANALYTICS_ENABLED: False, PREFECT_SERVER_EPHEME
 Step = PrefectFuture[Any]
 
 
-@flow(name="scenes-to-maps", task_runner=_RUNNER, persist_result=False)
+@flow(name="scenes-to-maps", task_runner=_RUNNER, persist_result=False)  # type: ignore[arg-type]  # TaskRunner is invariant
 def scenes_to_maps(sources: list[str], model: str, out: str, command: str) -> list[dict[str, Any]]:
     """One row per scene, in order: what was published, or why it was not."""
     steps = [_submit(source, model, out, command) for source in sources]

@@ -11,8 +11,9 @@ from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task as PrefectTask
 
-from services.core.errors import RetryableError
+from services.core.errors import RetryableError, UnreadableSceneError
 from services.core.ingest import ingest_scene
+from services.core.log import get_logger
 from services.core.model.registry import find_package
 from services.core.raster.open import OpenOptions
 from services.core.settings import load_settings
@@ -21,6 +22,8 @@ from services.inference.assembly import finish
 from services.inference.job import JobRequest
 from services.inference.runs import check_sources, failing, start_run, take_up, work
 from services.tiler.prepare import prepare_scene
+
+log = get_logger(__name__)
 
 BACKOFF_S = [2.0, 10.0, 30.0]
 
@@ -54,7 +57,10 @@ def ingest(source: str) -> str:
 def tile_scene(scene_id: str) -> str:
     """Make the scene ready for many readers; returns its id."""
     with open_site(load_settings()) as site:
-        prepare_scene(site, site.catalog.scene(scene_id), tile_px=256)
+        try:
+            prepare_scene(site, site.catalog.scene(scene_id), tile_px=256)
+        except UnreadableSceneError as exc:  # inference reads the file itself, and masks what is damaged
+            log.warning("scene is damaged, going on without a copy", scene_id=scene_id, error=str(exc))
         return scene_id
 
 

@@ -262,6 +262,11 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("swath: stopped; what is finished is kept\n")
         code = 75
+    except Exception as exc:
+        if debug:
+            raise
+        sys.stderr.write(f"swath: a bug of its own, {type(exc).__name__}: {exc}; please report what --debug shows\n")
+        code = 1
     sys.exit(code)
 
 

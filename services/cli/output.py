@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-console = Console(highlight=False)
+# Piped output has no edge to fold at.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 notes = Console(stderr=True, highlight=False)
 
 

@@ -85,8 +85,8 @@ def plan_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides
             if options.as_json:
                 print_json(facts)
             else:
-                readable = {"read_bytes": human_bytes, "peak_memory_bytes": human_bytes}
-                print_facts({name: readable.get(name, str)(value) for name, value in facts.items()})  # type: ignore[operator]
+                sizes = {name: human_bytes(facts[name]) for name in ("read_bytes", "peak_memory_bytes")}
+                print_facts(facts | sizes)
     return 0
 
 

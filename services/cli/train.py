@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,9 @@ def train_segmentation_command(
         raise BackendUnavailableError(f"training needs {exc.name}; run: pip install 'swath[train]'") from exc
 
     configure_logging(load_settings().log_level)
-    options = {} if epochs is None else {"epochs": epochs}
+    train = train_segmentation if epochs is None else partial(train_segmentation, epochs=epochs)
     with _epochs() as progress:
-        report = train_segmentation(Path(scene), Path(truth), Path(out), seed=seed, progress=progress, **options)
+        report = train(Path(scene), Path(truth), Path(out), seed=seed, progress=progress)
     return _report(report.package, as_json=as_json)
 
 

@@ -13,7 +13,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
     A Python that is PID 1 of a container ignores SIGTERM unless somebody installs a handler, as here.
     """
     stop = threading.Event()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def on_signal(number: int, _frame: object) -> None:
         stop.set()

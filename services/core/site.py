@@ -7,6 +7,7 @@ from typing import Self
 
 from services.core.catalog.catalog import Catalog, open_catalog
 from services.core.catalog.ledger import Ledger
+from services.core.errors import ConfigError, RequestError
 from services.core.settings import Settings
 from services.core.storage import ObjectStore, open_store
 
@@ -46,5 +47,9 @@ def open_site(settings: Settings) -> Site:
         ConfigError: A setting is wrong.
         RetryableError: Store or database does not answer.
     """
+    try:
+        store = open_store(settings.store_uri, settings)
+    except RequestError as exc:
+        raise ConfigError(f"setting SWATH_STORE is wrong: {exc}") from exc
     catalog = open_catalog(settings.catalog_url, patience_s=settings.database_patience_s)
-    return Site(settings, open_store(settings.store_uri, settings), catalog, Ledger(catalog, lease_s=settings.lease_s))
+    return Site(settings, store, catalog, Ledger(catalog, lease_s=settings.lease_s))

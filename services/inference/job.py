@@ -1,5 +1,6 @@
 """One scene met by one model: the flow to compute, the plan to compute it by, and the lanes to do it in."""
 
+import math
 from dataclasses import dataclass
 
 from services.core.errors import RequestError
@@ -17,6 +18,8 @@ from services.core.records import Band, Run, Scene
 #: Chips a segmentation network gets at once.
 SEGMENTATION_BATCH = 4
 DEFAULT_TILE_PX = 256
+#: Resampling to smaller pixels than this part of the scene's adds none of its detail, only bytes.
+FINEST = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,9 @@ def plan_job(
     Raises:
         BandMismatchError, ContractError: The scene does not meet the contract.
         MemoryBudgetError: One unit does not fit the memory.
-        RequestError: A tile size the model cannot work with.
+        RequestError: A tile or pixel size that makes no sense.
     """
+    _check_gsd(scene, request.gsd_m)
     bands = contract.pick_bands(scene, gsd_m=request.gsd_m)
     tile_px = _tile_px(contract, request.tile_px)
     source = Flow.open(scene, bands)
@@ -80,6 +84,14 @@ def plan_job(
         base=source.layer,
         plan=plan,
     )
+
+
+def _check_gsd(scene: Scene, gsd_m: float | None) -> None:
+    if gsd_m is not None and not scene.gsd_m / FINEST <= gsd_m < math.inf:
+        raise RequestError(
+            f"--gsd {gsd_m:g} is not a size of pixels in metres, or more than {FINEST} times finer than the scene's "
+            f"{scene.gsd_m:g} m; leave it out, or choose one that the scene's detail bears"
+        )
 
 
 def _tile_px(contract: Contract, asked: int | None) -> int:

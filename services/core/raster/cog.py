@@ -31,7 +31,8 @@ def make_cog(source: Path, target: Path, *, resampling: Resampling) -> None:
     """
     with writing(target), tempfile.TemporaryDirectory(prefix=".swath-", dir=target.parent) as folder:
         part = Path(folder) / "cog.tif"
-        with gdal_settings():
+        # Overviews pass through a temporary file, which is compressed unless told not to: half of all the time.
+        with gdal_settings(COG_TMP_COMPRESSION="NONE"):
             rasterio.shutil.copy(
                 str(source),
                 str(part),

@@ -15,19 +15,20 @@ from services.core.errors import SwathError, UnreadableSceneError
 #: All that can go wrong inside rasterio; CRSError is a ValueError, and GDAL's own classes share no base with the rest.
 GDAL_FAULTS = (RasterioError, CPLE_BaseError, CRSError)
 
-#: Set once per process around everything that reads.
+#: Held around every opening of a file, and by `block_cache` around a whole run.
 _PROCESS_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # look for .msk and .tfw by name: listing a folder of 50,000 files is slow
     "GDAL_NUM_THREADS": "1",  # we bring our own threads; OpenJPEG would start one per core in each of them
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",  # a JPEG block cut short is damage, not grey pixels
-    "GDAL_PAM_ENABLED": "YES",
-    "VRT_SHARED_SOURCE": "0",
 }
 
 
 @contextmanager
 def gdal_settings(**options: object) -> Iterator[None]:
-    """Hold the settings all our GDAL calls need, in this thread and those it starts; extra options win."""
+    """Hold the settings all our GDAL calls need; extra options win.
+
+    GDAL's cache size is one for the process; the others hold in this thread, and in all if this is the main one.
+    """
     with rasterio.Env(**{**_PROCESS_OPTIONS, **options}):
         yield
 

@@ -16,10 +16,11 @@ def crs_projjson(crs: str) -> dict[str, Any]:
         GeoreferenceError: Not a CRS that PROJ understands.
     """
     try:
-        projjson: dict[str, Any] = CRS.from_user_input(crs).to_dict(projjson=True)
+        projjson = CRS.from_user_input(crs).to_dict(projjson=True)
     except CRSError as exc:
         raise GeoreferenceError(f"{crs[:60]!r} is not a coordinate reference system; set the scene's CRS") from exc
-    return _without_ensembles(projjson)
+    plain: dict[str, Any] = _without_ensembles(projjson)
+    return plain
 
 
 def _without_ensembles(node: Any) -> Any:

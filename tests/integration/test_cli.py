@@ -1,0 +1,266 @@
+"""The command from outside: its help, its refusals, and its questions about finished runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.core.model.package import shipped_names
+from tests.processes import ROOT
+from tests.scenes import write_landsat
+
+COMMANDS = ["", "run", "plan", "ingest", "resume", "verify", "lineage", "scenes", "runs", "models", "doctor", "demo"]
+COMMANDS += ["train threshold", "train segmentation"]
+NO_RUN = "r-20200101T000000-abcdef"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_shows_an_example(command, swath):
+    answer = swath(*command.split(), "--help")
+    assert answer.code == 0
+    assert f"Example: swath {command}" in " ".join(answer.out.split())
+
+
+@pytest.mark.parametrize("command", ["", "run", "models"])
+def test_help_imports_nothing_heavy(command):
+    program = (
+        "import sys; from services.cli.__main__ import main\n"
+        f"sys.argv = ['swath', *{command.split()!r}, '--help']\n"
+        "try: main()\n"
+        "finally: print({'numpy', 'rasterio', 'sqlalchemy', 'pyarrow', 'boto3', 'services.core.settings'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "SCENE", "--model", "brightness", "--no-such-option"), "--no-such-option"),
+        (("run", "SCENE"), "--model"),
+        (("run", "--model", "brightness"), "no scene given"),
+        (("run", "SCENE", "--model", "nosuch"), "nosuch"),
+        (("run", "SCENE", "--model", "brightness", "--tile-px", "3"), "--tile-px 3"),
+        (("run", "SCENE", "--model", "brightness", "--tile-px", "many"), "--tile-px"),
+        (("run", "SCENE", "--model", "brightness", "--gsd", "-5"), "--gsd -5"),
+        (("run", "SCENE", "--model", "brightness", "--gsd", "1e-9"), "--gsd 1e-09"),
+        (("run", "SCENE", "--model", "brightness", "--engine", "dask"), "--engine dask"),
+        (("run", "SCENE", "--model", "brightness", "--out", "gs://bucket/x"), "gs://"),
+        (("run", "--model", "brightness", "--band", "red"), "--band red"),
+        (("run", "--model", "brightness", "--band", "red=a", "--band", "red=b"), "twice"),
+        (("run", "SCENE", "--model", "brightness", "--bounds", "1,2,3"), "--crs"),
+        (("run", "SCENE", "--model", "brightness", "--crs", "EPSG:4326", "--bounds", "1,2,3"), "--bounds 1,2,3"),
+        (("run", "SCENE", "--model", "brightness", "--crs", "EPSG:0", "--bounds", "0,0,1,1"), "EPSG:0"),
+        (("plan", "absent.tif", "--model", "brightness"), "absent.tif"),
+        (("ingest", "s3://"), "s3://"),
+        (("resume", NO_RUN), NO_RUN),
+        (("verify", NO_RUN), NO_RUN),
+        (("lineage", NO_RUN, "--lon", "0", "--lat", "0"), NO_RUN),
+        (("lineage", NO_RUN, "--lon", "500", "--lat", "0"), "--lon"),
+        (("resume", "../../etc/passwd"), "passwd"),
+        (("runs", "show", NO_RUN), NO_RUN),
+        (("runs", "show"), "show ID"),
+        (("scenes", "show", "nothing"), "nothing"),
+        (("models", "show", "nothing"), "nothing"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_in_one_sentence(words, said, swath, scene):
+    answer = swath(*(scene if word == "SCENE" else word for word in words))
+    assert answer.code == 65
+    assert answer.out == ""
+    assert answer.sentence.startswith("swath: ")
+    assert said in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SWATH_MEMORY", "banana"),
+        ("SWATH_WORKERS", "0"),
+        ("SWATH_BACKEND", "tensorflow"),
+        ("SWATH_LOG_LEVEL", "loud"),
+        ("SWATH_CONFIG", "/nowhere/swath.toml"),
+        ("SWATH_STORE", "gs://bucket"),
+        ("SWATH_DATABASE_URL", "mysql://user:secret@host/db"),
+        ("SWATH_HOME", "/proc/nowhere"),
+    ],
+)
+def test_a_wrong_setting_is_a_matter_of_configuration(name, value, swath, scene, monkeypatch):
+    monkeypatch.setenv(name, value)
+    answer = swath("run", scene, "--model", "brightness")
+    assert answer.code == 78
+    assert "Traceback" not in answer.err
+    assert "secret" not in answer.sentence
+
+
+def test_a_setting_that_swath_does_not_know_is_told_of(swath, tmp_path, monkeypatch):
+    config = tmp_path / "swath.toml"
+    config.write_text('memry = "2GiB"\n')
+    monkeypatch.setenv("SWATH_CONFIG", str(config))
+    answer = swath("runs")
+    assert answer.code == 78
+    assert "memry" in answer.sentence.casefold()
+
+
+def test_a_toml_file_that_is_none_is_a_matter_of_configuration(swath, tmp_path, monkeypatch):
+    config = tmp_path / "swath.toml"
+    config.write_text("memory = = 2\n")
+    monkeypatch.setenv("SWATH_CONFIG", str(config))
+    answer = swath("runs")
+    assert answer.code == 78
+    assert str(config) in answer.sentence
+
+
+def test_a_toml_file_sets_what_the_environment_leaves_open(swath, scene, tmp_path, monkeypatch):
+    config = tmp_path / "swath.toml"
+    config.write_text('memory = "330MiB"\n')
+    monkeypatch.setenv("SWATH_CONFIG", str(config))
+    from_file = swath("plan", scene, "--model", "brightness")
+    monkeypatch.setenv("SWATH_MEMORY", "1GiB")
+    from_environment = swath("plan", scene, "--model", "brightness", "--json")
+    assert (from_file.code, from_environment.code) == (78, 0)
+    assert "at least" in from_file.sentence
+
+
+def test_debug_shows_where_an_error_came_from(installation, tmp_path):
+    answer = installation.swath("run", tmp_path / "absent.tif", "--model", "brightness", "--debug")
+    assert answer.code != 0
+    assert "Traceback" in answer.err
+    assert "ObjectNotFoundError" in answer.err
+
+
+def test_a_pipe_that_closes_early_is_no_traceback(installation):
+    process = installation.start("services.cli", "models", "--json")
+    process.stdout.close()
+    err = process.stderr.read()
+    process.wait()
+    process.stderr.close()
+    assert "Traceback" not in err
+
+
+@pytest.fixture
+def done(swath, scene, tmp_path):
+    """A finished run."""
+    answer = swath("run", scene, "--model", "brightness", "--tile-px", 64, "--out", tmp_path / "out", "--json")
+    assert answer.code == 0
+    return answer.json
+
+
+def test_a_fresh_run_verifies(done, swath):
+    answer = swath("verify", done["run_id"], "--all", "--json")
+    assert answer.code == 0
+    assert answer.json["ok"]
+    assert answer.json["tiles_recomputed"] == 35
+
+
+def test_a_sample_is_verified_by_whole_units(done, swath):
+    answer = swath("verify", done["run_id"], "--sample", 1, "--seed", 3, "--json")
+    assert (answer.code, answer.json["units_recomputed"], answer.json["tiles_recomputed"]) == (0, 1, 7)
+
+
+@pytest.mark.parametrize("name", ["map.tif", "tiles.parquet", "item.json", "manifest.json"])
+def test_a_published_file_that_was_tampered_with_is_named(name, done, swath):
+    path = Path(done["product"], name)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    answer = swath("verify", done["run_id"], "--sample", 1)
+    assert answer.code == 65
+    assert str(path) in answer.sentence
+
+
+def test_a_scene_that_changed_on_disk_is_told_by_verify(done, swath, scene):
+    data = bytearray(scene.read_bytes())
+    data[-1] ^= 1
+    scene.write_bytes(data)
+    answer = swath("verify", done["run_id"])
+    assert answer.code == 65
+    assert f"{scene} has changed" in answer.sentence
+
+
+def test_lineage_tells_where_a_pixel_came_from(done, swath, scene):
+    # 150 columns east and 100 rows south of the scene's corner at 500000, 5000000 in UTM 31N
+    answer = swath("lineage", done["run_id"], "--lon", 3.01914, "--lat", 45.14486, "--json")
+    trace = answer.json
+    manifest = json.loads(Path(done["product"], "manifest.json").read_bytes())
+    assert answer.code == 0
+    assert (trace["tile"]["row"], trace["tile"]["col"], trace["tile"]["state"]) == (1, 2, "computed")
+    assert [source["sha256"] for source in trace["sources"]] == [each["sha256"] for each in manifest["sources"]]
+    assert trace["model"]["digest"] == done["model_digest"]
+    assert trace["operators"]
+    assert str(scene) in trace["command"]
+
+
+def test_lineage_outside_the_scene_is_refused(done, swath):
+    answer = swath("lineage", done["run_id"], "--lon", 10, "--lat", 10)
+    assert answer.code == 65
+    assert "outside" in answer.sentence or "not in" in answer.sentence
+
+
+def test_listings_are_one_json_object_on_the_last_line(done, swath):
+    for noun, expected in (("scenes", done["scene_id"]), ("runs", done["run_id"]), ("models", done["model_digest"])):
+        answer = swath(noun, "--json")
+        assert answer.code == 0
+        assert expected in json.dumps(answer.json[noun])
+        assert swath(noun).code == 0
+    assert swath("runs", "show", done["run_id"], "--json").json["progress"]["tiles_computed"] == 35
+
+
+def test_a_plan_runs_nothing_and_says_what_a_run_would_take(swath, scene, tmp_path):
+    answer = swath("plan", scene, "--model", "brightness", "--tile-px", 64, "--json")
+    assert answer.code == 0
+    assert {"tiles", "units", "read_bytes", "peak_memory_bytes", "seconds", "units_reusable"} <= answer.json.keys()
+    assert (answer.json["tiles"], answer.json["units_reusable"]) == (35, 0)
+    assert swath("runs", "--json").json["runs"] == []
+
+
+def test_the_doctor_finds_nothing_wrong_with_the_defaults(swath):
+    answer = swath("doctor", "--json")
+    assert (answer.code, answer.json["ok"]) == (0, True)
+    assert swath("doctor").code == 0
+
+
+def test_the_doctor_advises_on_a_store_that_cannot_be_written(swath, tmp_path, monkeypatch):
+    (tmp_path / "store").write_text("a file")
+    monkeypatch.setenv("SWATH_STORE", str(tmp_path / "store"))
+    answer = swath("doctor", "--json")
+    assert answer.code == 78
+    assert [each for each in answer.json["findings"] if not each["ok"] and str(tmp_path / "store") in each["detail"]]
+    assert [each for each in answer.json["findings"] if each["name"] == "catalog" and each["ok"]]
+
+
+def test_the_doctor_says_75_when_the_database_is_away(swath, monkeypatch):
+    monkeypatch.setenv("SWATH_DATABASE_URL", "postgresql://swath:secret@127.0.0.1:9/swath")
+    monkeypatch.setenv("SWATH_DATABASE_PATIENCE_S", "1")
+    answer = swath("doctor")
+    assert answer.code == 75
+    assert "does not answer" in answer.out
+    assert "secret" not in answer.out + answer.err
+
+
+def test_the_doctor_tells_a_wrong_setting(swath, monkeypatch):
+    monkeypatch.setenv("SWATH_MEMORY", "banana")
+    answer = swath("doctor")
+    assert answer.code == 78
+    assert "SWATH_MEMORY" in answer.out
+
+
+def test_a_memory_that_no_unit_fits_is_refused_with_the_least_that_would_do(swath, tmp_path, scene):
+    refused = swath("run", scene, "--model", "brightness", "--memory", "330MiB", "--out", tmp_path / "out")
+    least = int(refused.sentence.partition("at least ")[2].split()[0])
+    enough = swath("run", scene, "--model", "brightness", "--memory", f"{least + 1}MiB", "--out", tmp_path / "out")
+    assert refused.code == 78
+    assert enough.code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["brightness", "landcover-l7"])
+def test_a_plans_peak_memory_is_an_upper_bound_of_what_a_run_takes(model, installation, tmp_path):
+    if model not in shipped_names():
+        pytest.skip(f"the package {model} is not in this checkout")
+    path = write_landsat(tmp_path / "large.tif", (4096, 4096), block_px=256)
+    plan = installation.swath("plan", path, "--model", model, "--json").json
+    measured = installation.module("tests.measure", "run", path, "--model", model, "--out", installation.out)
+    assert measured.code == 0, measured.err
+    assert measured.json["peak_bytes"] <= plan["peak_memory_bytes"]

@@ -1,0 +1,122 @@
+"""`python -m flows.pipeline` with no Prefect server: the same maps, retries by error class, scenes apart from each other.
+
+One pipeline answers for all tests here, because Prefect takes half a minute to start: three scenes, one of them not
+readable and one damaged, on a store that is down when the pipeline begins.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Answer, Installation, answers, finish
+from tests.s3_server import available_kinds, run_s3_server
+from tests.scenes import cut_in_half, damage_block, write_landsat, write_scene
+
+SECRET = "swath-test-secret-0123456789"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Iterator[Installation]:
+    if not available_kinds():
+        why = "no S3 server here: install versitygw or moto[server]"
+        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+    folder = tmp_path_factory.mktemp("flows")
+    quiet = {"PREFECT_HOME": str(folder / "prefect"), "DO_NOT_TRACK": "1", "SWATH_S3_ATTEMPTS": "1"}
+    place = Installation(folder, quiet)
+    yield place
+    place.end()
+
+
+@pytest.fixture(scope="module")
+def scenes(place) -> list[Path]:
+    good, damaged, cut = (place.folder / f"{name}.tif" for name in ("good", "damaged", "cut"))
+    write_scene(good)
+    damage_block(write_landsat(damaged, (600, 700)), 0, 0)
+    cut_in_half(write_scene(cut))
+    return [good, cut, damaged]
+
+
+@pytest.fixture(scope="module")
+def pipeline(place, scenes) -> Answer:
+    with run_s3_server() as server:
+        server.kill()
+        words = (*scenes, "--model", "brightness", "--out", place.out)
+        process = place.start("flows.pipeline", *words, **server.environment, SWATH_STORE=f"{server.uri}/store")
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "Retry 1/3" in line:
+                break
+        server.start()
+        answer = finish(process)
+    return Answer(answer.code, answer.out, "".join(lines) + answer.err)
+
+
+@pytest.fixture(scope="module")
+def rows(pipeline) -> list[dict]:
+    """Stdout is JSON lines and nothing else."""
+    return [json.loads(line) for line in pipeline.out.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.s3
+def test_each_scene_has_a_row_in_order_and_a_bad_one_stops_no_other(rows, scenes, pipeline):
+    assert [row["source"] for row in rows] == [str(path) for path in scenes]
+    assert [row["state"] for row in rows] == ["published", "failed", "published"]
+    assert pipeline.code == 65
+
+
+@pytest.mark.slow
+@pytest.mark.s3
+def test_a_refused_scene_tells_why_and_the_catalog_keeps_it(rows, place, scenes):
+    from services.core.site import open_site
+
+    with open_site(place.settings()) as site:
+        (refusal,) = site.catalog.refusals()
+    assert rows[1]["exit_code"] == 65
+    assert str(scenes[1]) in rows[1]["error"]
+    assert refusal.reason == rows[1]["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.s3
+def test_a_store_that_was_down_is_tried_again_and_a_refusal_is_not(pipeline, scenes):
+    retried = [line for line in pipeline.err.splitlines() if "Retry" in line]
+    assert retried
+    assert all("StorageUnavailableError" in line for line in retried)
+    assert pipeline.err.count("Retry 1/3") >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.s3
+def test_a_damaged_scene_is_published_with_its_tiles_masked_and_told_by_the_exit_code(rows):
+    assert rows[2]["tiles"]["tiles_masked"] == 1
+    assert rows[2]["exit_code"] == 65
+
+
+@pytest.mark.slow
+@pytest.mark.s3
+def test_the_pipeline_publishes_the_bytes_that_swath_run_publishes(rows, scenes, tmp_path):
+    direct = Installation(tmp_path)
+    for scene, row in ((scenes[0], rows[0]), (scenes[2], rows[2])):
+        assert answers(Path(row["product"])) == direct.answers(direct.run(scene))
+
+
+@pytest.mark.slow
+@pytest.mark.s3
+def test_prefect_keeps_no_secret(pipeline, place):
+    kept = [path for path in (place.folder / "prefect").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_wrong_setting_is_told_before_prefect_starts(place):
+    started = time.monotonic()
+    answer = place.module("flows.pipeline", "scene.tif", "--model", "brightness", SWATH_MEMORY="banana")
+    assert answer.code == 78
+    assert "SWATH_MEMORY" in answer.sentence
+    assert time.monotonic() - started < 60
