@@ -12,20 +12,29 @@ from services.core.raster.write import read_overview
 WIDTH = 64
 
 
+#: One sign per class where there is no colour (a pipe, a log); a space is nodata.
+SIGNS = "#:,o@~=+x%*^&!?"
+
+
 def show_map(console: Console, path: Path, contract: Contract) -> None:
-    """Print the map's classes as coloured half blocks, and a legend with each class's share."""
+    """Print the map's classes as coloured half blocks, or as signs without colour; and each class's share."""
     classes = read_overview(path, max_px=WIDTH)  # (h, w) uint8
     colors = {c.value: c.color for c in contract.classes}
+    signs = {c.value: SIGNS[c.value % len(SIGNS)] for c in contract.classes}
+    plain = console.color_system is None
     if len(classes) % 2:
         classes = np.vstack([classes, np.full((1, classes.shape[1]), 255, np.uint8)])
     for upper, lower in zip(classes[::2], classes[1::2], strict=True):
         line = Text()
         for top, bottom in zip(upper.tolist(), lower.tolist(), strict=True):
-            line.append("▀", style=f"{colors.get(top, '#000000')} on {colors.get(bottom, '#000000')}")
+            if plain:
+                line.append(signs.get(top, " "))
+            else:
+                line.append("▀", style=f"{colors.get(top, '#000000')} on {colors.get(bottom, '#000000')}")
         console.print(line)
     known = classes[classes != 255]
     legend = Text()
     for c in contract.classes:
         share = float((known == c.value).mean()) if known.size else 0.0
-        legend.append("■ ", style=c.color).append(f"{c.name} {share:.0%}   ")
-    console.print(legend)
+        legend.append(f"{signs[c.value] if plain else '■'} ", style=c.color).append(f"{c.name} {share:.0%}   ")
+    console.print(legend, soft_wrap=True)

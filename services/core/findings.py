@@ -11,3 +11,4 @@ class Finding:
     ok: bool  #: False fails the installation; a mere observation is True
     detail: str  #: one sentence: what was seen
     advice: str | None = None  #: what to do; None when there is nothing to do
+    passing: bool = False  #: a fault that may go away by itself: something did not answer

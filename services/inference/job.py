@@ -1,11 +1,11 @@
 """One scene met by one model: the flow to compute, the plan to compute it by, and the lanes to do it in."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.core.errors import RequestError
 from services.core.flow.flow import Flow
-from services.core.flow.plan import Allowance, Plan, SourceLayout, plan_run
+from services.core.flow.plan import TILES_AT_ONCE, Allowance, Plan, SourceLayout, plan_run
 from services.core.flow.tile import Layer, Pixels, Valid
 from services.core.grid import Window
 from services.core.model.backends import Backend
@@ -17,6 +17,8 @@ from services.core.records import Band, Run, Scene
 
 #: Chips a segmentation network gets at once.
 SEGMENTATION_BATCH = 4
+#: What a network holds beside its chips, per pixel of them: 300 measured for SmallUNet in OpenVINO and ONNX Runtime.
+NETWORK_BYTES_PER_PX = 320
 DEFAULT_TILE_PX = 256
 #: Resampling to smaller pixels than this part of the scene's adds none of its detail, only bytes.
 FINEST = 16
@@ -72,7 +74,7 @@ def plan_job(
         tile_px=tile_px,
         layout=_layout(scene, bands),
         recipe={"model": digest, "backend": backend_id},
-        allow=allow,
+        allow=replace(allow, network_bytes=_network_bytes(contract)),
     )
     return Job(
         scene=scene,
@@ -102,6 +104,11 @@ def _tile_px(contract: Contract, asked: int | None) -> int:
             raise RequestError(f"model {contract.name} classifies tiles of {contract.chip_px} px; leave --tile-px out")
         return contract.chip_px
     return asked or DEFAULT_TILE_PX
+
+
+def _network_bytes(contract: Contract) -> int:
+    batch = {"threshold": 0, "classification": TILES_AT_ONCE, "segmentation": SEGMENTATION_BATCH}[contract.kind]
+    return batch * contract.chip_px**2 * NETWORK_BYTES_PER_PX
 
 
 def _layout(scene: Scene, bands: tuple[Band, ...]) -> SourceLayout:

@@ -1,17 +1,149 @@
 """Learn the one number of a `threshold` model from the scores of tiles."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.core.errors import RequestError
+from services.core.flow.execute import compute
+from services.core.flow.flow import Flow
+from services.core.grid import TileGrid, Window
 from services.core.model.contract import Contract, ModelClass
 from services.core.model.mlm import ModelFacts, build_item
+from services.core.model.package import ModelPackage, save_package
+from services.core.model.threshold import score_scale
+from services.core.raster.classmap import UNLABELLED, read_class_map
+from services.core.raster.open import open_scene
+from services.core.records import Scene
+from services.core.version import code_version
+from services.training.bench import SceneBench
 
 Scores = NDArray[np.float64]  #: (T,), one per tile
 
 DARK_BRIGHT = (ModelClass(value=0, name="dark", color="#2d2d52"), ModelClass(value=1, name="bright", color="#f2e6a2"))
+
+_LEAST_VALID = 0.5  # a sliver of a tile says little about what tiles are like
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileScores:
+    """The tiles of one scene that are at least half valid, row by row."""
+
+    scores: Scores
+    tiles: tuple[tuple[int, int], ...]  #: (row, col) of each
+
+
+def train_threshold(
+    scenes: Sequence[Path],
+    out: Path,
+    *,
+    labels: Path | None = None,
+    tile_px: int = 128,
+    name: str = "brightness",
+) -> ModelPackage:
+    """Learn what score divides dark tiles from bright ones, and pack it.
+
+    Args:
+        scenes: Files; their tiles are pooled.
+        out: Folder of the package to write.
+        labels: Class raster on the grid of the one scene: 0 is dark, 1 is bright, the rest is unlabelled; a tile is
+            what most of its labelled pixels are. None: Otsu's split of the scores.
+        tile_px: Side of a tile. A threshold belongs to a tile size: means of larger tiles differ less.
+        name: Of the model.
+
+    Raises:
+        RequestError: No scene, labels for several scenes, or tiles that do not differ.
+        UnreadableSceneError, BandMismatchError: A file does not serve.
+        PackageError: `out` holds something else.
+    """
+    if not scenes or (labels is not None and len(scenes) > 1):
+        raise RequestError("a threshold is learned from one scene with labels, or from one or more without")
+    opened = [open_scene([str(path)]) for path in scenes]
+    tiled = [score_tiles(scene, tile_px) for scene in opened]
+    metrics: dict[str, Any] = {
+        "tiles": {scene.title: len(one.scores) for scene, one in zip(opened, tiled, strict=True)},
+        "tile_px": tile_px,
+        "code": code_version(),
+    }
+    if labels is None:
+        threshold, learned = _learn_unlabelled(np.concatenate([one.scores for one in tiled]))
+    else:
+        threshold, learned = _learn_labelled(tiled[0], read_class_map(labels, opened[0]), tile_px)
+    metrics |= learned
+    contract = Contract(
+        name=name,
+        kind="threshold",
+        bands=(),
+        units="dn",
+        chip_px=tile_px,
+        stride_px=tile_px,
+        classes=DARK_BRIGHT,
+        threshold=threshold,
+    )
+    return save_package(out, threshold_files(contract, threshold_card(contract, metrics), metrics))
+
+
+def score_tiles(scene: Scene, tile_px: int) -> TileScores:
+    """Scores as a batch run computes them, one row of tiles in memory at a time."""
+    flow = Flow.open(scene).tile_mean(tile_px, score_scale(scene))
+    rows, cols = flow.layer.shape
+    bench = SceneBench(scene, scene.bands)
+    scores: list[float] = []
+    tiles: list[tuple[int, int]] = []
+    try:
+        for row in range(rows):
+            data = compute(flow, Window(row_off=row, col_off=0, height=1, width=cols), bench).data  # (2, 1, cols)
+            for col in np.flatnonzero(data[1, 0] >= _LEAST_VALID):
+                scores.append(float(data[0, 0, col]))
+                tiles.append((row, int(col)))
+    finally:
+        bench.close()
+    return TileScores(scores=np.array(scores), tiles=tuple(tiles))
+
+
+def _learn_unlabelled(scores: Scores) -> tuple[float, dict[str, Any]]:
+    """(threshold, what to tell of it)."""
+    threshold = round(otsu_threshold(scores), 6)
+    how = "Otsu: the split of the scores that leaves each side most alike within itself"
+    return threshold, {"how": how, "bright_share": round(float((scores >= threshold).mean()), 4)}
+
+
+def _learn_labelled(tiled: TileScores, classes: NDArray[np.int16], tile_px: int) -> tuple[float, dict[str, Any]]:
+    """(threshold, what to tell of it)."""
+    bright, known = _label_tiles(classes, tiled.tiles, tile_px)
+    threshold = round(labelled_threshold(tiled.scores[known], bright[known]), 6)
+    right = (tiled.scores[known] >= threshold) == bright[known]
+    return threshold, {
+        "how": "the split that gets most labelled tiles right",
+        "accuracy_on_training_tiles": round(float(right.mean()), 4),
+        "bright_share": round(float((tiled.scores >= threshold).mean()), 4),
+    }
+
+
+def _label_tiles(
+    classes: NDArray[np.int16], tiles: Sequence[tuple[int, int]], tile_px: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(T,) whether most labelled pixels of a tile are bright, and (T,) whether it has any.
+
+    Raises:
+        RequestError: No tile is labelled.
+    """
+    grid = TileGrid(shape=(classes.shape[0], classes.shape[1]), tile_px=tile_px)
+    bright, known = np.zeros(len(tiles), np.bool_), np.zeros(len(tiles), np.bool_)
+    for index, (row, col) in enumerate(tiles):
+        window = grid.window(row, col)
+        part = classes[window.row_off : window.row_end, window.col_off : window.col_end]
+        part = part[(part != UNLABELLED) & (part <= 1)]
+        known[index] = part.size > 0
+        bright[index] = part.size > 0 and bool(part.mean() >= 0.5)
+    if not known.any():
+        raise RequestError("the labels name no tile: they need 0 for dark and 1 for bright")
+    return bright, known
 
 
 def otsu_threshold(scores: Scores) -> float:
@@ -45,6 +177,33 @@ def labelled_threshold(scores: Scores, bright: NDArray[np.bool_]) -> float:
     labels = bright[order]
     right = np.cumsum(~labels)[below - 1] + (labels.sum() - np.cumsum(labels)[below - 1])
     return float(cuts[np.argmax(right)])
+
+
+def threshold_card(contract: Contract, metrics: dict[str, Any]) -> str:
+    """card.md of a threshold."""
+    learned = "\n".join(f"- {title}: {count} tiles" for title, count in metrics["tiles"].items())
+    accuracy = metrics.get("accuracy_on_training_tiles")
+    told = "" if accuracy is None else f" It gets {100 * accuracy:.1f} % of the tiles right it was learned from.\n"
+    return f"""# {contract.name}: a tile is bright or dark
+
+A tile whose score is {contract.threshold:g} or more is bright. The score is the mean over all valid pixels and all
+bands of the tile, times one constant for the scene: its scale, if all bands declare the same one (Landsat and
+Sentinel-2 reflectance), else one over the largest number its integer type holds. It fits any scene.
+
+## Data
+
+Learned from tiles of {contract.chip_px} px that are at least half valid ({metrics["how"]}):
+
+{learned}
+
+{100 * metrics["bright_share"]:.0f} % of them are bright.{told}
+
+## Limits
+
+The smallest example of a model, and a quick look at cloud, snow and sand; not a cloud mask. The threshold belongs to
+its tile size and to scenes like those above: 16 bit numbers without a declared scale give scores near 0, and then every
+tile is dark. Learn your own with `swath train threshold`.
+"""
 
 
 def threshold_files(contract: Contract, card: str, metrics: dict[str, object]) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ def measure_crash(place: Place) -> Finding:
     """SIGKILL once a third of the units is done; the ledger tells what was lost and what was computed again."""
     side = 2_560 if place.quick else 5_120
     scene = write_scene(place.folder / "crash.tif", Look(height=side, width=side, dtype="uint16"))
-    wish = {"scene": scene, "model": place.models["resnet-uint16"]}
+    wish = {"scene": scene, "model": place.models["resnet-uint16"], "settings": place.network_settings}
     whole = run_child("engine", {**wish, "home": place.home("crash")})
     home = place.home("crash")
     run_id, before = _killed({**wish, "home": home}, home / "swath.db", whole["progress"]["units"] // 3)

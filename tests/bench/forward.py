@@ -1,7 +1,7 @@
 """Child: the network alone, chips normalised and in memory, all cores: the limit of predicting.
 
-The engine's own backend is one of the settings tried; for OpenVINO others are tried beside it, so that the limit is
-that of the library on this machine, not of our way to call it.
+The engine's own backend is one of the settings tried; bare OpenVINO in others is tried beside it, so that the limit
+is that of the library on this machine, not of our way to call it.
 """
 
 import os
@@ -26,15 +26,13 @@ def main() -> None:
     package = load_package(Path(wish["model"]))
     threads = len(os.sched_getaffinity(0))
     chips = _chips(wish["scene"], 64, package.contract.mean[0], package.contract.std[0])
-    backend = open_backend(package, threads=threads)
-    settings = {f"our {backend.id}": lambda: backend.predict(chips)}
-    if backend.id.startswith("openvino"):
-        hint = "bf16" if backend.id.endswith("bf16") else "f32"
-        for streams, batch in ((1, 32), (threads, 1), (threads, 4), (threads, 8)):
-            name = f"bare OpenVINO, {streams} streams, batch {batch}"
-            settings[name] = _openvino(package.read("model.onnx"), hint, streams, batch, threads, chips)
-    wanted = wish.get("setting")
-    rates = {name: _rate(call, len(chips)) for name, call in settings.items() if wanted in (None, name)}
+    name, precision = wish["backend"].split(":")
+    backend = open_backend(package, name=name, precision=precision, threads=threads)
+    settings: dict[str, Callable[[], object]] = {f"our {backend.id}": lambda: backend.predict(chips)}
+    for streams, batch in ((1, 32), (threads, 1), (threads, 4), (threads, 8)):
+        bare = _openvino(package.read("model.onnx"), precision, streams, batch, chips)
+        settings[f"bare OpenVINO, {streams} streams, batch {batch}"] = bare
+    rates = {name: _rate(call, len(chips)) for name, call in settings.items()}
     setting = max(rates, key=rates.__getitem__)
     answer(tiles_per_s=rates[setting], setting=setting, rates=rates, backend=backend.id)
 
@@ -50,11 +48,13 @@ def _chips(scene: str, count: int, mean: float, std: float) -> Chips:
         return np.stack([(source.read(window=w, out_dtype="float32") - mean) / std for w in windows])
 
 
-def _openvino(onnx: bytes, hint: str, streams: int, batch: int, threads: int, chips: Chips) -> Callable[[], object]:
+def _openvino(onnx: bytes, precision: str, streams: int, batch: int, chips: Chips) -> Callable[[], object]:
     import openvino as ov
 
     network = ov.Core().read_model(onnx, b"")
     network.reshape([batch, *chips.shape[1:]])
+    threads = len(os.sched_getaffinity(0))
+    hint = {"bf16": "bf16", "fp32": "f32"}[precision]
     options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint}
     queue = ov.AsyncInferQueue(ov.Core().compile_model(network, "CPU", options), 2 * streams)
     parts = [np.ascontiguousarray(chips[i : i + batch]) for i in range(0, len(chips), batch)]

@@ -38,7 +38,9 @@ def _pair(place: Place, model: str, look: Look, *, wider: int) -> tuple[dict[str
 def _run(place: Place, model: str, look: Look) -> dict[str, Any]:
     scene = write_scene(place.folder / f"memory-{look.height}x{look.width}.tif", look)
     try:
-        return run_child("engine", {"scene": scene, "model": model, "home": place.home("memory")})
+        return run_child(
+            "engine", {"scene": scene, "model": model, "home": place.home("memory"), "settings": place.network_settings}
+        )
     finally:
         scene.unlink()
 

@@ -23,21 +23,30 @@ def main() -> None:
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     predict = _torch() if wish["backend"] == "torch:fp32" else _openvino(wish, threads)
-    dataset = _dataset(Path(wish["scene"]), wish["mean"], wish["std"])
-    rates = {workers: _rate(dataset, predict, workers) for workers in wish["workers"]}
+    _complete_torchvision()
+    # A dataset each: it keeps its file open, and DataLoader workers forked after that would read over each other.
+    rates = {workers: _rate(_dataset(wish), predict, workers) for workers in wish["workers"]}
     workers = max(rates, key=rates.__getitem__)
     answer(tiles_per_s=rates[workers], setting=f"batch {BATCH}, {workers} DataLoader workers", version=_version())
 
 
-def _dataset(path: Path, mean: float, std: float) -> Any:
+def _complete_torchvision() -> None:
+    """Let torchvision be imported beside the CPU build of torch.
+
+    Its wheel is built against CUDA's torch and finds no operators here. TorchGeo's datasets use none of them; these two
+    names only have to exist.
+    """
     import torch
 
-    # torchvision's wheel is built against CUDA's torch and finds no operators beside the CPU build. TorchGeo's datasets
-    # use none of them; these two names only have to exist for the import to go through.
     for name in ("nms", "qnms"):
         schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         torch.library.define(f"torchvision::{name}", schema)
+
+
+def _dataset(wish: dict[str, Any]) -> Any:
     from torchgeo.datasets import RasterDataset
+
+    path, mean, std = Path(wish["scene"]), wish["mean"], wish["std"]
 
     class Scenes(RasterDataset):
         filename_glob = path.name

@@ -1,4 +1,4 @@
-"""Every measurement in a process of its own: clean memory figures, no warm caches of another row, no torch beside us."""
+"""Every measurement in a process of its own: clean memory figures, no warm caches of another row, no torch beside."""
 
 import json
 import os
@@ -14,7 +14,7 @@ LONGEST_S = 300
 
 
 class BenchError(Exception):
-    """A measurement failed; the message says which, and the end of what it wrote."""
+    """A measurement failed; the message says which."""
 
 
 def run_child(module: str, told: Mapping[str, Any], *, python: str = sys.executable) -> dict[str, Any]:
@@ -29,9 +29,10 @@ def run_child(module: str, told: Mapping[str, Any], *, python: str = sys.executa
             command, cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=LONGEST_S, check=False
         )
     except subprocess.TimeoutExpired as exc:
-        raise BenchError(f"{module} took longer than {LONGEST_S} s") from exc
+        raise BenchError(f"{module} took longer than {LONGEST_S} s with {dict(told)}") from exc
     if done.returncode != 0:
-        raise BenchError(f"{module} failed: {done.stderr[-2000:]}")
+        sys.stderr.write(done.stderr[-4000:])
+        raise BenchError(f"{module} failed with {dict(told)}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 

@@ -45,6 +45,12 @@ class Place:
         """How often everything is repeated."""
         return 1 if self.quick else 3
 
+    @property
+    def network_settings(self) -> dict[str, str]:
+        """Pins the backend, so that no process of the bench chooses another by a noisy timing."""
+        name, precision = self.backend.split(":")
+        return {"backend": name, "precision": precision}
+
     def home(self, name: str) -> Path:
         """A new, empty installation: nothing of an earlier run can be reused."""
         taken = len(list(self.folder.glob(f"home-{name}-*")))

@@ -92,7 +92,8 @@ def _as_type(pixels: NDArray[np.uint16], dtype: str) -> NDArray[Any]:
     if dtype == "uint16":
         return pixels
     low, high = float(pixels.min()), float(np.percentile(pixels, 99))
-    return np.clip((pixels - low) / (high - low) * 255, 0, 255).astype(dtype)
+    stretched: NDArray[Any] = np.clip((pixels - low) / (high - low) * 255, 0, 255).astype(dtype)
+    return stretched
 
 
 def _variant(source: NDArray[Any], number: int) -> NDArray[Any]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from services.core.model.package import shipped_names
 from tests.processes import ROOT
-from tests.scenes import write_landsat
+from tests.scenes import damage_block, write_landsat
 
 COMMANDS = ["", "run", "plan", "ingest", "resume", "verify", "lineage", "scenes", "runs", "models", "doctor", "demo"]
 COMMANDS += ["train threshold", "train segmentation"]
+HEAVY = {"numpy", "rasterio", "sqlalchemy", "pyarrow", "boto3", "services.core.settings"}
 NO_RUN = "r-20200101T000000-abcdef"
 
 
@@ -29,7 +29,7 @@ def test_help_imports_nothing_heavy(command):
         "import sys; from services.cli.__main__ import main\n"
         f"sys.argv = ['swath', *{command.split()!r}, '--help']\n"
         "try: main()\n"
-        "finally: print({'numpy', 'rasterio', 'sqlalchemy', 'pyarrow', 'boto3', 'services.core.settings'} & sys.modules.keys())"
+        f"finally: print({HEAVY!r} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
@@ -179,6 +179,14 @@ def test_a_scene_that_changed_on_disk_is_told_by_verify(done, swath, scene):
     assert f"{scene} has changed" in answer.sentence
 
 
+def test_a_run_with_masked_tiles_verifies(swath, scene, tmp_path):
+    damage_block(scene, 1, 1)
+    made = swath("run", scene, "--model", "brightness", "--tile-px", 64, "--out", tmp_path / "out", "--json")
+    answer = swath("verify", made.json["run_id"], "--all", "--json")
+    assert made.json["tiles"]["masked"] == 1
+    assert (answer.code, answer.json["ok"]) == (0, True)
+
+
 def test_lineage_tells_where_a_pixel_came_from(done, swath, scene):
     # 150 columns east and 100 rows south of the scene's corner at 500000, 5000000 in UTM 31N
     answer = swath("lineage", done["run_id"], "--lon", 3.01914, "--lat", 45.14486, "--json")
@@ -255,11 +263,9 @@ def test_a_memory_that_no_unit_fits_is_refused_with_the_least_that_would_do(swat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["brightness", "landcover-l7"])
-def test_a_plans_peak_memory_is_an_upper_bound_of_what_a_run_takes(model, installation, tmp_path):
-    if model not in shipped_names():
-        pytest.skip(f"the package {model} is not in this checkout")
-    path = write_landsat(tmp_path / "large.tif", (4096, 4096), block_px=256)
+@pytest.mark.parametrize(("model", "height"), [("brightness", 4096), ("landcover-l7", 1024)])
+def test_a_plans_peak_memory_is_an_upper_bound_of_what_a_run_takes(model, height, installation, tmp_path):
+    path = write_landsat(tmp_path / "large.tif", (height, 4096), block_px=256)
     plan = installation.swath("plan", path, "--model", model, "--json").json
     measured = installation.module("tests.measure", "run", path, "--model", model, "--out", installation.out)
     assert measured.code == 0, measured.err

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from services.core.site import open_site
-from tests.processes import ROOT, Installation, answers
+from tests.processes import ROOT, answers
 from tests.scenes import cut_in_half, damage_block, damage_blocks, write_scene
 
 PACKAGES = ROOT / "services" / "core" / "model" / "packages"
@@ -124,7 +124,8 @@ def test_an_out_that_cannot_be_written_stops_the_run_before_it_computes(swath, s
 
 def mount(folder: Path, options: str) -> None:
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"this machine does not let tests mount a small disk: {done.stderr.strip()}")
 
@@ -178,22 +179,29 @@ PAGE = 4096  # what a file takes at least of a tmpfs
 MODEL_PAGES = sum(-(-path.stat().st_size // PAGE) for path in (PACKAGES / "brightness").iterdir())
 
 
+@pytest.fixture
+def undamaged(swath, scene, tmp_path, monkeypatch) -> tuple[Path, dict[str, str]]:
+    """A scene, and what its product must be; made in another home."""
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "elsewhere"))
+    made = answers(Path(swath("run", scene, *BRIGHTNESS, "--out", tmp_path / "other").json["product"]))
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+    return scene, made
+
+
 @pytest.mark.parametrize(("name", "leave"), [("SWATH_SCRATCH", 2 * PAGE), ("SWATH_STORE", (MODEL_PAGES + 2) * PAGE)])
 def test_a_full_disk_under_scratch_or_store_stops_the_run_and_resume_goes_on(
-    name, leave, swath, scene, small_disk, tmp_path, monkeypatch
+    name, leave, swath, undamaged, small_disk, monkeypatch
 ):
-    expected = answers(Path(swath("run", scene, *BRIGHTNESS, "--out", tmp_path / "other").json["product"]))
-    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home2"))
+    scene, expected = undamaged
     monkeypatch.setenv(name, str(small_disk / "inner"))
-    ballast = fill(small_disk, leave)
-    answer = swath("run", scene, *BRIGHTNESS, "--out", tmp_path / "out")
+    ballast, out = fill(small_disk, leave), scene.parent / "out"
+    answer = swath("run", scene, *BRIGHTNESS, "--out", out)
+    left = list(out.iterdir())
     ballast.unlink()
-    assert answer.code == 75
-    assert "space left" in answer.sentence
-    assert list((tmp_path / "out").iterdir()) == []
-    monkeypatch.delenv("SWATH_SCRATCH", raising=False)
+    monkeypatch.delenv("SWATH_SCRATCH", raising=False)  # the store must stay where it was
     resumed = swath("resume", swath("runs", "--json").json["runs"][0]["id"], "--json")
-    assert resumed.code == 0
+    assert (answer.code, left, resumed.code) == (75, [], 0)
+    assert "space left" in answer.sentence
     assert answers(Path(resumed.json["product"])) == expected
 
 

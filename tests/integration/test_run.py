@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 
-from services.core.model.package import shipped_names
 from tests.processes import Answer, Installation, answers
 from tests.scenes import LANDSAT_NAMES, Look, make_pixels, write_landsat, write_scene
 
 LOOK = Look(nodata=0)
 TILE = 64
+LAND_COVER = "landcover-l7"
 ROWS, COLS = 5, 7  # 300 by 400 pixels
 
 
@@ -165,18 +165,11 @@ def test_nan_without_a_nodata_value_is_not_usable(swath, tmp_path):
     assert row["score"] == pytest.approx(pixels[:, 16:].mean(dtype=np.float64), rel=1e-6)
 
 
-@pytest.fixture
-def land_cover() -> str:
-    if "landcover-l7" not in shipped_names():
-        pytest.skip("the package landcover-l7 is not in this checkout")
-    return "landcover-l7"
-
-
-def test_the_land_cover_map_is_the_same_for_every_tile_size(land_cover, swath, tmp_path):
+def test_the_land_cover_map_is_the_same_for_every_tile_size(swath, tmp_path):
     scene = write_landsat(tmp_path / "scene.tif", (300, 420))
     maps = []
     for tile_px in (128, 200, 256):
-        answer = swath("run", scene, "--model", land_cover, "--out", tmp_path / "out", "--tile-px", tile_px, "--json")
+        answer = swath("run", scene, "--model", LAND_COVER, "--out", tmp_path / "out", "--tile-px", tile_px, "--json")
         with rasterio.open(Path(answer.json["product"]) / "map.tif") as dataset:
             maps.append(dataset.read(1))
     assert len(np.unique(maps[0])) > 1
@@ -184,16 +177,16 @@ def test_the_land_cover_map_is_the_same_for_every_tile_size(land_cover, swath, t
     np.testing.assert_array_equal(maps[0], maps[2])
 
 
-def test_a_land_cover_run_reuses_all_of_an_earlier_one(land_cover, swath, tmp_path):
+def test_a_land_cover_run_reuses_all_of_an_earlier_one(swath, tmp_path):
     scene = write_landsat(tmp_path / "scene.tif", (256, 256))
-    pair = [swath("run", scene, "-m", land_cover, "-o", tmp_path / "out", "--json") for _ in range(2)]
+    pair = [swath("run", scene, "-m", LAND_COVER, "-o", tmp_path / "out", "--json") for _ in range(2)]
     first, second = (each.json for each in pair)
     assert second["tiles"]["reused"] == second["tiles"]["planned"]
     assert answers(Path(first["product"])) == answers(Path(second["product"]))
 
 
-def test_a_missing_band_is_refused_before_anything_is_computed(land_cover, swath, tmp_path):
+def test_a_missing_band_is_refused_before_anything_is_computed(swath, tmp_path):
     scene = write_scene(tmp_path / "scene.tif", Look(names=LANDSAT_NAMES[:5], dtype="uint8", gsd_m=28.5))
-    answer = swath("run", scene, "--model", land_cover, "--out", tmp_path / "out")
+    answer = swath("run", scene, "--model", LAND_COVER, "--out", tmp_path / "out")
     assert answer.code == 65
     assert "swir22" in answer.sentence

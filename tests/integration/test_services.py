@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 
 from services.core.storage import open_store
 from tests.postgres import PostgresServer, run_postgres
@@ -105,9 +107,7 @@ def test_an_object_that_was_replaced_since_it_was_fetched_is_fetched_again(on_s3
     assert second.json["scene_id"] != first.json["scene_id"]
 
 
-def _inverted(scene: Path):
-    import rasterio
-
+def _inverted(scene: Path) -> np.ndarray:
     with rasterio.open(scene) as dataset:
         return 65535 - dataset.read()
 
@@ -127,6 +127,15 @@ def test_wrong_credentials_are_a_matter_of_configuration(on_s3, scene):
     assert answer.code == 78
     assert "not-the-secret" not in answer.err
     assert len(answer.err.splitlines()) == 1
+
+
+@pytest.mark.s3
+def test_the_doctor_tells_wrong_credentials_from_a_server_that_is_down(on_s3, s3):
+    wrong = on_s3.swath("doctor", "--json", AWS_SECRET_ACCESS_KEY="not-the-secret")
+    s3.kill()
+    down = on_s3.swath("doctor", "--json")
+    assert (wrong.code, down.code) == (78, 75)
+    assert not any(each["ok"] for told in (wrong, down) for each in told.json["findings"] if "store" in each["name"])
 
 
 @pytest.mark.postgres

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tests.scenes import Look, make_pixels, write_landsat, write_scene
+from tests.scenes import Look, damage_block, make_pixels, write_landsat, write_scene
 
 LOOK = Look(nodata=0)
 
@@ -70,8 +70,6 @@ def test_a_scene_the_catalog_does_not_know_cannot_be_tiled(installation):
 
 
 def test_a_damaged_scene_is_refused_by_the_tiler_and_leaves_no_copy(installation, tmp_path):
-    from tests.scenes import damage_block
-
     path = write_landsat(tmp_path / "damaged.tif")
     damage_block(path, 1, 1)
     scene_id = installation.swath("ingest", path, "--json").json["scenes"][0]["id"]

@@ -97,6 +97,7 @@ class Allowance:
 
     memory_bytes: int
     workers: int
+    network_bytes: int = 0  #: what a network holds beside its chips, in each worker
 
 
 def plan_run(
@@ -123,7 +124,7 @@ def plan_run(
     tiles = Window(row_off=0, col_off=0, height=unit_rows, width=grid.cols)
     windows = [window for _, window in _windows(grid, tiles, batch_cols, on_tiles=on_tiles)]
     schedule = build_schedule(flow, windows)
-    unit_bytes = schedule.peak_bytes + (0 if on_tiles else 2 * grid.band(0, unit_rows).size)
+    unit_bytes = schedule.peak_bytes + allow.network_bytes + (0 if on_tiles else 2 * grid.band(0, unit_rows).size)
     reach = Window(
         row_off=0,
         col_off=0,

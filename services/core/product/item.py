@@ -1,8 +1,8 @@
 """`item.json`: the product as a STAC 1.1 Item.
 
 The MLM extension is for items that hold a model, and asks for an asset that does
-(https://github.com/stac-extensions/mlm, 1.0 to 1.4). A map holds one by reference: the item repeats the `mlm:` fields of
-the package's own `model.json`, and its `model` asset points to where that package is kept under its digest.
+(https://github.com/stac-extensions/mlm, 1.0 to 1.4). A map holds one by reference: the item repeats the `mlm:` fields
+of the package's own `model.json`, and its `model` asset points to where that package is kept under its digest.
 """
 
 from collections.abc import Iterator, Mapping

@@ -53,7 +53,8 @@ def _look(name: str, step: Callable[[], str]) -> Finding:
             advice = "see that the store runs, is reachable from here and has space, then look again"
         else:
             advice = "see SWATH_STORE, SWATH_S3_* and the credentials, then look again"
-        return Finding(name=name, ok=False, detail=str(exc), advice=advice)
+        passing = isinstance(exc, RetryableError)
+        return Finding(name=name, ok=False, detail=str(exc), advice=advice, passing=passing)
 
 
 def _expect(claim: str, *, right: bool) -> str:
