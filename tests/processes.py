@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.core.catalog.catalog import open_catalog
+from services.core.catalog.ledger import Ledger
 from services.core.records import Run, RunProgress
 from services.core.settings import Settings
-from services.core.site import open_site
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 120
@@ -107,13 +108,13 @@ class Installation:
         """The newest run in the catalog; None: none yet, or no catalog."""
         if not self.environment and not (self.folder / "home" / "swath.db").exists():
             return None
-        with open_site(self.settings()) as site:
-            return next(iter(site.catalog.runs(limit=1)), None)
+        with open_catalog(self.settings().catalog_url) as catalog:
+            return next(iter(catalog.runs(limit=1)), None)
 
     def progress(self, run_id: str) -> RunProgress:
         """Its counts."""
-        with open_site(self.settings()) as site:
-            return site.ledger.progress(run_id)
+        with open_catalog(self.settings().catalog_url) as catalog:
+            return Ledger(catalog).progress(run_id)
 
     def wait_for_units(self, process: "subprocess.Popen[str]", count: int) -> str:
         """The id of the run under way, once so many of its units are done."""

@@ -1,6 +1,7 @@
 """An S3 server and a PostgreSQL server in place of folder and file: the same bytes, also when they go away."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,7 +73,9 @@ def test_tiles_that_a_dead_store_could_not_give_are_not_taken_for_damaged(on_s3,
     on_s3.module("services.tiler", scene_id)
     process = on_s3.start_run(long_scene)
     run_id = on_s3.wait_for_units(process, 0)  # of three: the tiler's blocks are large
+    process.send_signal(signal.SIGSTOP)
     s3.kill()
+    process.send_signal(signal.SIGCONT)
     stopped = finish(process)
     s3.start()
     answer = on_s3.swath("resume", run_id, "--json")

@@ -22,8 +22,8 @@ class OpenVinoBackend:
         self._threads = threads
         self._local = threading.local()
         self._compiled = self._compile(package)
-        # The binding's first call sets up statics under a C++ guard while it lets go of the interpreter lock: two threads
-        # that make the first call together can wait for each other for ever. So one thread makes it, here.
+        # The binding's first call sets up C++ statics under a guard while it lets go of the interpreter lock: two
+        # threads that make the first call together can wait for each other for ever. So one makes it, here.
         self._infer(np.zeros(self._compiled.input(0).shape, np.float32))
         self._batches = FixedBatches(package.contract, threads=threads, run=self._infer)
 
