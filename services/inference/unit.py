@@ -1,5 +1,7 @@
 """Compute one unit: walk its windows, gather answers, mask what is damaged and say why."""
 
+from pathlib import PurePath
+
 import numpy as np
 
 from services.core.errors import UnreadableSceneError
@@ -47,7 +49,14 @@ def _try_tile(job: Job, block: UnitBlock, tiles: Window, window: Window, bench: 
         _store(job, block, tiles, compute(job.flow, window, bench))
     except UnreadableSceneError as exc:
         block.state[tiles.row_off - block.row_start, tiles.col_off] = MASKED
-        block.reasons[f"{tiles.row_off},{tiles.col_off}"] = str(exc)
+        block.reasons[f"{tiles.row_off},{tiles.col_off}"] = _placeless(str(exc), job)
+
+
+def _placeless(reason: str, job: Job) -> str:
+    """The sentence with file names for paths: equal scenes must leave equal bytes, wherever their files lie."""
+    for asset in job.scene.assets:
+        reason = reason.replace(asset.href, PurePath(asset.href).name)
+    return reason
 
 
 def _blank(job: Job, unit: PlannedUnit) -> UnitBlock:

@@ -24,8 +24,9 @@ CACHE_BYTES = 128 * 2**20
 def prepare_scene(site: Site, scene: Scene, *, tile_px: int, progress: Callable[[float], None] | None = None) -> Scene:
     """Write the COG and the index, then the record that points to them; done before is done.
 
-    The result has the digest of the original, because its pixels, masks and band table are equal: what was computed
-    from one is found again for the other.
+    The result has the digest of the original, because its pixels, masks and band table are equal, and so are the maps
+    made from either. Units are cut along the blocks of the file that is read, so they are found again for the other
+    only where both are stored alike.
     """
     ready = prepared(scene, site.store)
     if ready is not scene:

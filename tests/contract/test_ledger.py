@@ -45,7 +45,7 @@ def ledger(catalog: Catalog) -> Ledger:
 def finish_all(ledger: Ledger, run_id: str, worker: str = "w") -> list[int]:
     done = []
     while (unit := ledger.claim_unit(run_id, worker)) is not None:
-        ledger.finish_unit(run_id, unit.index, worker, catalogs.result(unit, masked=unit.index % 2))
+        ledger.finish_unit(run_id, unit.index, worker, catalogs.result(unit))
         done.append(unit.index)
     return done
 
@@ -76,7 +76,7 @@ def test_units_are_claimed_in_order_and_results_come_back_in_order(ledger: Ledge
     ledger.create_run(catalogs.run(), units[::-1])
 
     assert finish_all(ledger, "run-1") == [0, 1, 2, 3, 4]
-    assert list(ledger.results("run-1")) == [(unit, catalogs.result(unit, masked=unit.index % 2)) for unit in units]
+    assert list(ledger.results("run-1")) == [(unit, catalogs.result(unit)) for unit in units]
 
 
 def test_tiles_are_computed_reused_or_masked_and_nothing_else(ledger: Ledger) -> None:
@@ -84,10 +84,12 @@ def test_tiles_are_computed_reused_or_masked_and_nothing_else(ledger: Ledger) ->
     finish_all(ledger, "run-1")
 
     ledger.create_run(catalogs.run("run-2"), catalogs.plan(5))
+    unit = ledger.claim_unit("run-2", "w")
+    ledger.finish_unit("run-2", unit.index, "w", catalogs.result(unit, masked=2))
     finish_all(ledger, "run-2")
 
     expected = {"units": 5, "units_done": 5, "tiles_planned": 20}
-    expected |= {"tiles_computed": 7, "tiles_reused": 11, "tiles_masked": 2}
+    expected |= {"tiles_computed": 6, "tiles_reused": 12, "tiles_masked": 2}
     assert ledger.progress("run-2") == RunProgress(**expected)
 
 
@@ -100,6 +102,34 @@ def test_a_later_run_reuses_what_is_done_at_once(ledger: Ledger) -> None:
     assert (progress.units_done, progress.tiles_computed) == (200, 0)
     assert ledger.claim_unit("run-2", "w") is None
     assert list(ledger.results("run-2")) == list(ledger.results("run-1"))
+
+
+def test_a_result_with_masked_tiles_is_computed_again_and_a_better_one_takes_its_place(ledger: Ledger) -> None:
+    ledger.create_run(catalogs.run(), catalogs.plan(1))
+    unit = ledger.claim_unit("run-1", "w")
+    ledger.finish_unit("run-1", 0, "w", catalogs.result(unit, masked=2))
+
+    ledger.create_run(catalogs.run("run-2"), catalogs.plan(1))
+    again = ledger.claim_unit("run-2", "w")
+    better = catalogs.result(unit).model_copy(update={"sha256": "e" * 64})
+    ledger.finish_unit("run-2", 0, "w", better)
+
+    assert again == unit
+    assert [result for _, result in ledger.results("run-2")] == [better]
+    assert ledger.create_run(catalogs.run("run-3"), catalogs.plan(1)).units_done == 1
+
+
+def test_the_ledger_counts_what_is_left_and_how_fast_it_went(ledger: Ledger) -> None:
+    ledger.create_run(catalogs.run(), catalogs.plan(4))
+    unit = ledger.claim_unit("run-1", "w")
+    ledger.finish_unit("run-1", unit.index, "w", catalogs.result(unit))
+    planned = catalogs.run()
+
+    assert ledger.pending("run-1") == 3
+    assert ledger.pending("run-1", indices=range(2)) == 1
+    assert ledger.count_results([u.key for u in catalogs.plan(4)]) == 1
+    assert ledger.pace(planned.model_digest, planned.tile_px, planned.backend) is not None
+    assert ledger.pace("0" * 64, planned.tile_px, planned.backend) is None
 
 
 def test_what_another_run_finishes_meanwhile_is_not_handed_out(ledger: Ledger) -> None:

@@ -20,9 +20,9 @@ def count_pending(conn: Connection, run_id: str, indices: range | None) -> int:
 
 
 def count_results(conn: Connection, keys: Sequence[str]) -> int:
-    """How many of these keys have a result."""
+    """How many of these keys have a result to reuse."""
     parts = (keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE))
-    query = select(func.count()).select_from(unit_results)
+    query = select(func.count()).select_from(unit_results).where(unit_results.c.masked == 0)
     return sum(int(conn.execute(query.where(unit_results.c.key.in_(part))).scalar_one()) for part in parts)
 
 

@@ -85,14 +85,17 @@ def _check_fit(conn: Connection, run_id: str, index: int, result: UnitResult) ->
 
 
 def _keep(conn: Connection, run_id: str, result: UnitResult) -> None:
-    conn.execute(
-        insert_into(conn, unit_results)
-        .values(**result.model_dump(), run_id=run_id, created_at=datetime.now(UTC))
-        .on_conflict_do_nothing(index_elements=["key"])
+    values = {**result.model_dump(), "run_id": run_id, "created_at": datetime.now(UTC)}
+    conn.execute(insert_into(conn, unit_results).values(values).on_conflict_do_nothing(index_elements=["key"]))
+    kept = conn.execute(
+        select(unit_results.c.sha256, unit_results.c.masked).where(unit_results.c.key == result.key)
+    ).one()
+    if kept.sha256 == result.sha256:
+        return
+    if kept.masked:  # tiles could not be read then; what is known now takes its place
+        conn.execute(update(unit_results).where(unit_results.c.key == result.key).values(values))
+        return
+    raise NondeterminismError(
+        f"unit {result.key[:12]} gave {result.sha256[:12]} in run {run_id}, and {kept.sha256[:12]} before: its key "
+        "leaves out something that changes its bytes, or a machine computes wrongly; forget the old result to go on"
     )
-    kept = conn.execute(select(unit_results.c.sha256).where(unit_results.c.key == result.key)).scalar_one()
-    if kept != result.sha256:
-        raise NondeterminismError(
-            f"unit {result.key[:12]} gave {result.sha256[:12]} in run {run_id}, and {kept[:12]} before: its key leaves "
-            "out something that changes its bytes, or a machine computes wrongly; forget the old result to go on"
-        )

@@ -5,6 +5,7 @@ chip alone, and a chip's answer the same at every place in the batch (tests prov
 depend on how work was grouped. Independent one-thread calls beat one many-thread call (numbers in docs/models.md).
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +21,11 @@ Probabilities = NDArray[np.float32]  #: (N, K) or (N, K, h, w)
 #: One call should hold about this many pixels of a band: below, the calls themselves cost; above, caches overflow.
 _CALL_PX = 2**15
 
+#: Held for a library's first call. OpenVINO 2026.4's binding hangs for good if two threads make their first calls at
+#: once: one holds the GIL and waits for a C++ guard (pybind11's numpy API, imported on first use), whose owner waits
+#: for the GIL. After one call there is nothing left to race for.
+_FIRST_CALL = threading.Lock()
+
 
 def batch_size(chip_px: int) -> int:
     """Chips per call, from the chip's size alone: 8 at 64 px, 2 at 128 px, 1 at 256 px."""
@@ -30,39 +36,59 @@ class FixedBatches:
     """Cuts any number of chips into calls of one shape and runs `threads` of them at a time."""
 
     def __init__(self, contract: Contract, *, threads: int, run: Callable[[Chips], Probabilities]) -> None:
-        """`run` answers a batch of exactly `batch_size` chips; it must be safe to call from `threads` threads."""
+        """Makes the first call, so that a network which breaks its contract is refused before any work.
+
+        Args:
+            contract: What the network promises.
+            threads: Calls at a time.
+            run: Answers a batch of exactly `batch_size` chips; safe to call from that many threads.
+
+        Raises:
+            PackageError: The network's answer has another shape than its contract says.
+        """
         self._contract = contract
         self._run = run
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
+        px = contract.chip_px
+        with _FIRST_CALL:
+            self._checked(np.zeros((batch_size(px), len(contract.bands), px, px), np.float32))
 
     def predict(self, chips: Chips) -> Probabilities:
         """(N, C, h, w) -> (N, K) or (N, K, h, w).
 
         Raises:
             ContractError: Not chips of this model.
-            PackageError: The network's answer has another shape than its contract says.
         """
         self._check(chips)
         count, px = len(chips), self._contract.chip_px
         size = batch_size(px)
-        tail = (px, px) if self._contract.kind == "segmentation" else ()
-        answers = np.empty((count, len(self._contract.classes), *tail), np.float32)
+        answers = np.empty((count, *self._answer_shape()), np.float32)
 
         def fill(start: int) -> None:
             part = chips[start : start + size]
             if len(part) < size:
                 rest = np.zeros((size - len(part), *part.shape[1:]), np.float32)
                 part = np.concatenate([part, rest])
-            answer = self._run(np.ascontiguousarray(part))
-            if answer.shape != (size, *answers.shape[1:]):
-                raise PackageError(
-                    f"the network of model {self._contract.name} answers {answer.shape} to chips {part.shape}, "
-                    "which is not what its contract says"
-                )
+            answer = self._checked(np.ascontiguousarray(part))
             answers[start : start + size] = answer[: count - start]
 
         list(self._pool.map(fill, range(0, count, size)))  # the list raises what a call raised
         return answers
+
+    def _answer_shape(self) -> tuple[int, ...]:
+        """One chip's answer: (K,) or (K, h, w)."""
+        contract = self._contract
+        tail = (contract.chip_px, contract.chip_px) if contract.kind == "segmentation" else ()
+        return len(contract.classes), *tail
+
+    def _checked(self, batch: Chips) -> Probabilities:
+        answer = self._run(batch)
+        if answer.shape != (len(batch), *self._answer_shape()):
+            raise PackageError(
+                f"the network of model {self._contract.name} answers {answer.shape} to chips {batch.shape}, "
+                "which is not what its contract says"
+            )
+        return answer
 
     def _check(self, chips: Chips) -> None:
         contract = self._contract
