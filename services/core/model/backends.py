@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Literal, Protocol, cast
 import numpy as np
 
 from services.core.errors import BackendUnavailableError, ContractError
-from services.core.model.batching import Chips, Probabilities
+from services.core.model.batching import Chips, Probabilities, batch_size
 from services.core.model.package import ModelPackage
 
 Library = Literal["auto", "openvino", "onnxruntime", "torch"]
@@ -29,7 +30,7 @@ _EXTRAS = {"openvino": "inference", "onnxruntime": "inference", "torch": "train"
 _SERVING = ("openvino", "onnxruntime")
 #: A later library must be this much faster to be chosen: timings are noisy, and runs should agree.
 _MARGIN = 1.1
-_MEASURE_S = 0.4
+_MEASURE_S = 0.3
 
 
 class Backend(Protocol):
@@ -76,7 +77,8 @@ def open_backend(
         raise ContractError(f"model {package.contract.name} is a threshold: it has no network to open")
     if name != "auto":
         return _open(name, package, precision, threads)
-    installed = [library for library in _SERVING if find_spec(library)] or ["torch"]
+    wanted = _SERVING[:1] if precision == "bf16" else _SERVING  # onnxruntime has no bf16 on a CPU
+    installed = [library for library in wanted if find_spec(library)] or ["torch"]
     if len(installed) == 1:
         return _open(installed[0], package, precision, threads)
     note = _note_path(package, precision, threads, cache)
@@ -158,12 +160,12 @@ def _fastest(backends: list[Backend], package: ModelPackage, threads: int) -> Ba
 def _rate(backend: Backend, package: ModelPackage, threads: int) -> float:
     """Chips per second after one warm-up call, measured for `_MEASURE_S`."""
     px = package.contract.chip_px
-    chips = np.zeros((8 * threads, len(package.contract.bands), px, px), np.float32)
-    backend.predict(chips[:threads])
+    chips = np.zeros((threads * batch_size(px), len(package.contract.bands), px, px), np.float32)
+    backend.predict(chips)
     start, done = time.perf_counter(), 0
     while (spent := time.perf_counter() - start) < _MEASURE_S:
-        backend.predict(chips[:threads])
-        done += threads
+        backend.predict(chips)
+        done += len(chips)
     return done / spent
 
 
@@ -171,7 +173,7 @@ def _note_path(package: ModelPackage, precision: Precision, threads: int, cache:
     """Where the choice for this package, CPU and these library versions is kept."""
     if cache is None:
         return None
-    versions = [metadata.version(library) for library in _SERVING]
+    versions = [_version(library) for library in _SERVING]
     facts = [package.digest, precision, threads, _cpu_model(), versions]
     return cache / f"backend-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
 
@@ -186,10 +188,19 @@ def _recall(note: Path | None) -> str | None:
 
 
 def _remember(note: Path, library: str) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
+    """Keep the choice if the folder takes it; a note that cannot be kept only means measuring again."""
     draft = note.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps({"library": library}))
-    draft.replace(note)
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps({"library": library}))
+        draft.replace(note)
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:  # a build under another name, such as onnxruntime-openvino
+        return "unknown"
 
 
 def _cpu_model() -> str:
