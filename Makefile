@@ -8,14 +8,13 @@ OUT ?= demo-out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-train demo test check bench
+.PHONY: help setup setup-dev demo test check bench
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: $(VENV)/.run ## make .venv with what a run needs; quick when nothing changed
 setup-dev: $(VENV)/.dev
-setup-train: $(VENV)/.train
 
 demo: setup ## run the main job: SCENE= any scene, MODEL=, OUT=
 	@$(BIN)/swath demo $(if $(SCENE),"$(SCENE)") $(if $(MODEL),--model "$(MODEL)") --out "$(OUT)"
@@ -29,21 +28,24 @@ check: setup-dev ## format, lint, types, import arrows
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/architecture
 
-bench: setup-train ## measure against the peers, print the table, write docs/benchmarks.md
+bench: setup-dev .venv-peer/.done ## measure against the peers, print the table, write docs/benchmarks.md
 	@$(BIN)/python -m tests.bench
 
 # A stamp per extra: pip runs only when pyproject or the pins changed.
 $(VENV)/.run: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) ..."
-	@$(BIN)/pip install -q -c constraints.txt -e '.[inference]'
+	@$(BIN)/pip install -qq -c constraints.txt -e '.[inference]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "adding what tests and training need ..."
-	@$(BIN)/pip install -q -c constraints.txt -e '.[inference,flows,train,dev]'
+	@$(BIN)/pip install -qq -c constraints.txt -e '.[inference,flows,train,dev]'
 	@touch $@
 
-$(VENV)/.train: $(VENV)/.dev
-	@$(BIN)/pip install -q -c constraints.txt -e '.[inference,flows,train,dev,bench]'
+# TorchGeo, the peer of the benchmarks, has an environment of its own: its antlr4 and that of moto exclude each other.
+.venv-peer/.done: pyproject.toml
+	@test -x .venv-peer/bin/python || $(PYTHON) -m venv .venv-peer
+	@echo "setting up .venv-peer, the peer of the benchmarks ..."
+	@.venv-peer/bin/pip install -qq -e '.[inference,bench]'
 	@touch $@

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.errors import RequestError
 from services.core.grid import whole
 from services.core.raster.write import MapSpec, MapWriter
 
@@ -63,6 +64,7 @@ def make_scene(path: Path, truth_path: Path, *, shape: tuple[int, int] = (1024, 
     """Write a six-band uint8 Landsat-7-like COG and its class raster; equal arguments give equal pixels.
 
     Raises:
+        RequestError: Less than 2 by 2 pixels.
         StorageUnavailableError, StorageRefusedError: A file cannot be written.
     """
     scene = draw_scene(shape, seed=seed)
@@ -72,7 +74,13 @@ def make_scene(path: Path, truth_path: Path, *, shape: tuple[int, int] = (1024, 
 
 
 def draw_scene(shape: tuple[int, int], *, seed: int) -> SyntheticScene:
-    """The scene as arrays."""
+    """The scene as arrays.
+
+    Raises:
+        RequestError: Less than 2 by 2 pixels.
+    """
+    if min(shape) < 2:
+        raise RequestError(f"a scene of {shape[0]} by {shape[1]} pixels has no slopes; make it 2 by 2 or larger")
     rng = np.random.default_rng(seed)
     height = np.zeros(shape, np.float32)
     for scale_px in (15.0, 40.0, 100.0):  # as steep at every scale: rough hills
@@ -143,7 +151,7 @@ def _colour(rng: np.random.Generator, classes: Classes, height: Floats) -> NDArr
     """(H, W) -> (6, H, W): class statistics, mixed borders, shade."""
     first, second = _texture(rng, classes.shape), _texture(rng, classes.shape)
     slope = np.gradient(height, axis=0) - np.gradient(height, axis=1)  # the sun stands in the south-east
-    light = 1 + _SHADE * np.clip(slope / slope.std(), -3, 3) * (classes != WATER)
+    light = 1 + _SHADE * np.clip(slope / max(slope.std(), np.float32(1e-6)), -3, 3) * (classes != WATER)
     pixels = np.empty((len(_BANDS), *classes.shape), np.uint8)
     for band, out in enumerate(pixels):
         own = rng.standard_normal(classes.shape, np.float32)
@@ -170,7 +178,7 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], smooth_px: float) -
     spectrum *= np.exp(reach * rows**2).astype(np.float32) * np.exp(reach * cols**2).astype(np.float32)
     spectrum[0, 0] = 0
     field: Floats = np.fft.irfft2(spectrum, s=shape).astype(np.float32, copy=False)
-    field /= field.std()
+    field /= max(field.std(), np.float32(1e-6))  # a very small field has no variance left
     return field
 
 

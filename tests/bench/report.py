@@ -40,7 +40,7 @@ def write_report(path: Path, findings: dict[str, Finding], machine: Sequence[str
                 line.measured,
                 line.peer,
                 _verdict(line),
-                f"`make bench ARGS='--only {name}'`",
+                f"`python -m tests.bench --only {name}`",
             )
             text.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     text += ["", "## Remarks", "", *(f"- {remark}" for remark in _remarks(findings)), ""]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 BLOCK_PX = 512
@@ -62,7 +61,7 @@ def write_scene(path: Path, look: Look) -> Path:
         interleave="pixel",
         compress=look.compress,
         crs="EPSG:32631",
-        transform=from_origin(400_000, 5_000_000, 10, 10),
+        transform=rasterio.Affine(10, 0, 400_000, 0, -10, 5_000_000),
         **options,
     ) as target:
         target.descriptions = BANDS

@@ -23,6 +23,7 @@ class TorchBackend:
         """Build the network named in model.json and load its weights."""
         torch.set_num_threads(threads)
         self._network = _load_network(package)
+        self._name = package.contract.name
         self._lock = threading.Lock()
         self._batches = FixedBatches(package.contract, threads=1, run=self._infer)
 
@@ -36,8 +37,11 @@ class TorchBackend:
         return self._batches.predict(chips)
 
     def _infer(self, batch: Chips) -> Probabilities:
-        with self._lock, torch.inference_mode():
-            answer: Probabilities = torch.softmax(self._network(torch.from_numpy(batch)), dim=1).numpy()
+        try:
+            with self._lock, torch.inference_mode():
+                answer: Probabilities = torch.softmax(self._network(torch.from_numpy(batch)), dim=1).numpy()
+        except RuntimeError as exc:
+            raise PackageError(f"the network of model {self._name} does not take its contract's chips") from exc
         return answer
 
 

@@ -66,10 +66,9 @@ class FixedBatches:
 
         def fill(start: int) -> None:
             part = chips[start : start + size]
-            if len(part) < size:
-                rest = np.zeros((size - len(part), *part.shape[1:]), np.float32)
-                part = np.concatenate([part, rest])
-            answer = self._checked(np.ascontiguousarray(part))
+            batch = np.zeros((size, *chips.shape[1:]), np.float32)  # whole and contiguous, whatever the caller's was
+            batch[: len(part)] = part
+            answer = self._checked(batch)
             answers[start : start + size] = answer[: count - start]
 
         list(self._pool.map(fill, range(0, count, size)))  # the list raises what a call raised

@@ -60,8 +60,8 @@ def build_item(contract: Contract, facts: ModelFacts) -> dict[str, Any]:
         "swath:contract": contract.model_dump(mode="json"),
         "swath:precisions": list(facts.precisions),
     }
-    if contract.bands:  # band references of mlm:input resolve here
-        properties["bands"] = [{"name": name} for name in contract.bands]
+    if contract.bands:  # MLM resolves mlm:input here; STAC allows it because the model's asset lists them too
+        properties["bands"] = _bands(contract)
     if facts.hyperparameters:
         properties["mlm:hyperparameters"] = facts.hyperparameters
     if facts.network:
@@ -150,6 +150,10 @@ def _output(contract: Contract) -> dict[str, Any]:
     }
 
 
+def _bands(contract: Contract) -> list[dict[str, str]]:
+    return [{"name": name} for name in contract.bands]
+
+
 def _assets(contract: Contract) -> dict[str, Any]:
     card = {"href": "./card.md", "type": "text/markdown", "roles": ["metadata"], "title": "Model card"}
     if contract.kind == "threshold":
@@ -158,7 +162,7 @@ def _assets(contract: Contract) -> dict[str, Any]:
     onnx = {"href": "./model.onnx", "type": "application/octet-stream; application=onnx", "roles": ["mlm:model"]}
     weights = {"href": "./weights.safetensors", "type": "application/octet-stream", "roles": ["mlm:weights"]}
     return {
-        "model": onnx | {"title": "Network with its softmax", "mlm:artifact_type": "onnx"},
+        "model": onnx | {"title": "Network with its softmax", "mlm:artifact_type": "onnx", "bands": _bands(contract)},
         "weights": weights | {"title": "Weights", "mlm:artifact_type": "safetensors"},
         "card": card,
     }

@@ -5,6 +5,7 @@ because a tile's mean already left its unusable pixels out. A classification's m
 edge tiles included, which therefore reach past the scene. A segmentation's map holds the class of each pixel.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,8 +18,10 @@ from services.core.unit import COMPUTED, MASKED, UnitBlock
 
 ClassPixels = NDArray[np.uint8]
 
-#: Most pixel rows expanded at once: a unit may be as tall as the scene where a file is one block.
+#: Most pixel rows and columns expanded at once: a unit may be as tall as the scene where a file is one block, and is as
+#: wide as the scene. Blocks of the map divide both for the usual tiles.
 _BAND_PX = 1024
+_PART_PX = 4096
 
 
 def plan_map(spec: ProductSpec) -> MapSpec:
@@ -59,7 +62,7 @@ def tile_classes(spec: ProductSpec, block: UnitBlock) -> ClassPixels:
 
 
 def map_parts(spec: ProductSpec, block: UnitBlock, classes: ClassPixels) -> Iterator[tuple[Window, ClassPixels]]:
-    """The block's part of the map, top to bottom, in bands of bounded height.
+    """The block's part of the map in windows of bounded size, so that memory does not grow with the scene's width.
 
     Args:
         spec: Whose map.
@@ -72,17 +75,19 @@ def map_parts(spec: ProductSpec, block: UnitBlock, classes: ClassPixels) -> Iter
     elif spec.tile_map:
         yield spec.map_window(block.row_start, block.row_start + rows), classes
     else:
-        at_once = max(1, _BAND_PX // spec.grid.tile_px)
-        for start in range(0, rows, at_once):
-            stop = min(start + at_once, rows)
-            window = spec.map_window(block.row_start + start, block.row_start + stop)
-            yield window, _repeat(classes[start:stop], spec.grid.tile_px, window)
+        high, wide = (max(1, px // spec.grid.tile_px) for px in (_BAND_PX, _PART_PX))
+        for top, left in itertools.product(range(0, rows, high), range(0, spec.grid.cols, wide)):
+            part = classes[top : top + high, left : left + wide]
+            yield _repeat(spec.grid, part, row=block.row_start + top, col=left)
 
 
-def _repeat(classes: ClassPixels, tile_px: int, window: Window) -> ClassPixels:
-    """(rows, cols) of tiles to (height, width) of pixels; the far edges are cut off."""
-    lines = classes.repeat(tile_px, axis=1)[:, : window.width]
-    return lines.repeat(tile_px, axis=0)[: window.height]
+def _repeat(grid: TileGrid, classes: ClassPixels, *, row: int, col: int) -> tuple[Window, ClassPixels]:
+    """(rows, cols) of tiles from tile (row, col) on, as pixels; the far edges are cut off."""
+    rows, cols = classes.shape
+    px = grid.tile_px
+    window = Window(row_off=row * px, col_off=col * px, height=rows * px, width=cols * px).clip(grid.shape)
+    lines = classes.repeat(px, axis=1)[:, : window.width]
+    return window, lines.repeat(px, axis=0)[: window.height]
 
 
 def _without_masked(grid: TileGrid, block: UnitBlock) -> ClassPixels:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.core.errors import BandMismatchError, ObjectNotFoundError, UnreadableSceneError
 from services.core.raster.gdal import gdal_settings, open_raster, translated
-from services.core.raster.georef import crs_text
+from services.core.raster.georef import corners, crs_text
 from services.core.records import Scene
 
 UNLABELLED = -1
@@ -42,9 +42,8 @@ def read_class_map(path: Path, scene: Scene) -> NDArray[np.int16]:
 
 
 def _check_grid(path: Path, scene: Scene, *, shape: tuple[int, int], transform: Affine) -> None:
-    here, there = transform * (0, 0), Affine(*scene.transform) * (0, 0)
-    ends = transform * shape[::-1], Affine(*scene.transform) * scene.shape[::-1]
+    here, there = corners(transform, shape), corners(Affine(*scene.transform), scene.shape)
     tolerance = _HALF_PX * abs(scene.transform[0])
-    pairs = [*zip(here, there, strict=True), *zip(*ends, strict=True)]
-    if tuple(shape) != scene.shape or any(abs(a - b) > tolerance for a, b in pairs):
+    apart = max(abs(x - u) + abs(y - v) for (x, y), (u, v) in zip(here, there, strict=True))
+    if tuple(shape) != scene.shape or apart > tolerance:
         raise BandMismatchError(f"{path} does not lie on the grid of {scene.title}; warp it there with gdalwarp first")

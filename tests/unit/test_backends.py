@@ -1,0 +1,197 @@
+"""Inference libraries: they agree, and a chip's answer does not depend on what is predicted beside it."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.core.errors import BackendUnavailableError, ContractError, PackageError
+from services.core.model.backends import Backend, Library, open_backend
+from services.core.model.batching import Chips, batch_size
+from services.core.model.package import ModelPackage, shipped_package
+from tests.models import BANDS, CLASSES, make_package, network_files
+
+LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
+ROOT = Path(__file__).resolve().parents[2]
+#: Largest difference of a probability between two libraries in fp32.
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module", params=[32, 64, 256])
+def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    """Chip sizes whose fixed batches are 8, 8 and 1."""
+    return make_package(tmp_path_factory.mktemp("models") / "tiny", chip_px=request.param)
+
+
+@pytest.fixture(scope="module", params=LIBRARIES)
+def backend(request: pytest.FixtureRequest, package: ModelPackage) -> Backend:
+    return open_backend(package, name=request.param, precision="fp32", threads=2)
+
+
+def make_chips(package: ModelPackage, count: int) -> Chips:
+    px = package.contract.chip_px
+    return np.random.default_rng(1).normal(size=(count, len(package.contract.bands), px, px)).astype(np.float32)
+
+
+def test_answers_are_probabilities_of_each_class_at_each_pixel(package: ModelPackage, backend: Backend) -> None:
+    answers = backend.predict(make_chips(package, 3))
+    assert answers.shape == (3, len(CLASSES), package.contract.chip_px, package.contract.chip_px)
+    np.testing.assert_allclose(answers.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_a_chip_gets_the_same_bits_whatever_is_beside_it(package: ModelPackage, backend: Backend) -> None:
+    chips = make_chips(package, 11)
+    together = backend.predict(chips)
+    for index in range(len(chips)):
+        np.testing.assert_array_equal(backend.predict(chips[index : index + 1])[0], together[index])
+    np.testing.assert_array_equal(backend.predict(chips[::-1]), together[::-1])
+
+
+def test_where_chips_lie_in_memory_changes_no_bit(package: ModelPackage, backend: Backend) -> None:
+    chips = make_chips(package, 2)
+    expected = backend.predict(chips)
+    room = np.empty(chips.nbytes + 64, np.uint8)
+    for offset in range(0, 64, 4):
+        moved = room[offset : offset + chips.nbytes].view(np.float32).reshape(chips.shape)
+        moved[:] = chips
+        np.testing.assert_array_equal(backend.predict(moved), expected)
+
+
+def test_many_threads_get_the_answers_of_one(package: ModelPackage, backend: Backend) -> None:
+    chips = make_chips(package, 6)
+    expected, answers = backend.predict(chips), [np.empty(0, np.float32)] * 6
+
+    def ask(index: int) -> None:
+        answers[index] = backend.predict(chips[index : index + 1])
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    np.testing.assert_array_equal(np.concatenate(answers), expected)
+
+
+def test_the_first_calls_of_a_fresh_process_do_not_wait_for_each_other() -> None:
+    program = """if True:
+        import numpy as np
+        from services.core.model.backends import open_backend
+        from services.core.model.package import shipped_package
+        backend = open_backend(shipped_package("landcover-l7"), name="openvino", threads=4)
+        print(len(backend.predict(np.zeros((4, 6, 256, 256), np.float32))))
+    """
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert done.stdout.strip() == "4", done.stderr
+
+
+def test_no_chips_get_no_answers(package: ModelPackage, backend: Backend) -> None:
+    assert backend.predict(make_chips(package, 0)).shape[0] == 0
+
+
+def test_the_caller_keeps_its_chips_and_owns_the_answers(package: ModelPackage, backend: Backend) -> None:
+    chips = make_chips(package, 2)
+    before, first = chips.copy(), backend.predict(chips)
+    kept = first.copy()
+    backend.predict(chips + 1)
+    np.testing.assert_array_equal(chips, before)
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (1, 2, 16, 16), (2, 32, 32)])
+def test_chips_of_another_shape_are_refused(backend: Backend, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ContractError, match="takes float32 chips"):
+        backend.predict(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_libraries_agree_with_the_reference_on_the_shipped_network(name: Library) -> None:
+    package = shipped_package("landcover-l7")
+    chips = make_chips(package, 2)
+    reference = open_backend(package, name="torch", threads=2).predict(chips)
+    answers = open_backend(package, name=name, precision="fp32", threads=2).predict(chips)
+    np.testing.assert_allclose(answers, reference, atol=TOLERANCE)
+    assert (answers.argmax(axis=1) == reference.argmax(axis=1)).mean() >= 0.9999
+
+
+def test_bf16_stays_close_where_the_cpu_computes_it() -> None:
+    package = shipped_package("landcover-l7")
+    chips = make_chips(package, 2)
+    try:
+        backend = open_backend(package, name="openvino", precision="bf16", threads=2)
+    except BackendUnavailableError as exc:
+        pytest.skip(f"no bf16 here: {exc}")
+    exact = open_backend(package, name="openvino", precision="fp32", threads=2).predict(chips)
+    answers = backend.predict(chips)
+    assert np.abs(answers - exact).max() <= 0.05
+    assert (answers.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.99
+
+
+def test_bf16_is_not_used_for_a_package_that_was_not_checked_in_it(tmp_path: Path) -> None:
+    package = make_package(tmp_path / "tiny")
+    with pytest.raises(BackendUnavailableError, match="bf16"):
+        open_backend(package, name="openvino", precision="bf16")
+    assert open_backend(package, name="openvino").id == "openvino:fp32"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "torch"])
+def test_bf16_is_refused_by_libraries_that_lack_it(tmp_path: Path, name: Library) -> None:
+    with pytest.raises(BackendUnavailableError, match="fp32 only"):
+        open_backend(make_package(tmp_path / "tiny"), name=name, precision="bf16")
+
+
+def test_a_threshold_has_no_network_to_open() -> None:
+    with pytest.raises(ContractError, match="threshold"):
+        open_backend(shipped_package("brightness"))
+
+
+def test_the_choice_is_remembered_and_followed(tmp_path: Path) -> None:
+    package = make_package(tmp_path / "tiny")
+    first = open_backend(package, cache=tmp_path / "cache")
+    (note,) = (tmp_path / "cache").iterdir()
+    other = "onnxruntime" if first.id.startswith("openvino") else "openvino"
+    note.write_text(json.dumps({"library": other}))
+    assert open_backend(package, cache=tmp_path / "cache").id == f"{other}:fp32"
+
+
+@pytest.mark.parametrize("note", ["", "[]", '{"library": "tensorflow"}', '{"library": null}'])
+def test_a_damaged_note_only_means_measuring_again(tmp_path: Path, note: str) -> None:
+    package = make_package(tmp_path / "tiny")
+    open_backend(package, cache=tmp_path / "cache")
+    (path,) = (tmp_path / "cache").iterdir()
+    path.write_text(note)
+    assert open_backend(package, cache=tmp_path / "cache").id in {"openvino:fp32", "onnxruntime:fp32"}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_network_that_breaks_its_contract_is_refused_when_it_is_opened(tmp_path: Path, name: Library) -> None:
+    package = make_package(tmp_path / "tiny", network_files(bands=3))
+    with pytest.raises(PackageError):
+        open_backend(package, name=name)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    files = network_files()
+    item = json.loads(files["model.json"])
+    item["properties"]["swath:network"]["arguments"]["width"] = 5
+    package = make_package(tmp_path / "tiny", files | {"model.json": json.dumps(item).encode()})
+    with pytest.raises(PackageError, match="do not fit"):
+        open_backend(package, name="torch")
+
+
+def test_a_network_that_is_not_on_the_list_is_refused(tmp_path: Path) -> None:
+    files = network_files()
+    item = json.loads(files["model.json"])
+    item["properties"]["swath:network"] = {"name": "os.system", "arguments": {}}
+    package = make_package(tmp_path / "tiny", files | {"model.json": json.dumps(item).encode()})
+    with pytest.raises(PackageError, match="no network"):
+        open_backend(package, name="torch")
+
+
+def test_batches_are_fixed_by_the_chip_alone() -> None:
+    assert [batch_size(px) for px in (1, 32, 64, 128, 256, 1024)] == [8, 8, 8, 2, 1, 1]
+    assert len(BANDS) == 2

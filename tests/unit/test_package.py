@@ -1,0 +1,149 @@
+"""Model packages: the same bytes make the same digest, and nothing else passes for it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pytest
+from pystac import STACObjectType
+from pystac.extensions.mlm import MLMExtension
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+from services.core.errors import ObjectNotFoundError, PackageError
+from services.core.model.mlm import parse_item
+from services.core.model.package import (
+    fetch_package,
+    load_package,
+    save_package,
+    shipped_names,
+    shipped_package,
+    write_package_to_store,
+)
+from services.core.testing import MemoryStore
+from tests.models import make_contract, make_package, network_files
+
+
+def edited(change: dict[str, Any]) -> dict[str, bytes]:
+    """The files of a package with other properties in model.json."""
+    files = network_files()
+    item = json.loads(files["model.json"])
+    item["properties"] |= change
+    return files | {"model.json": json.dumps(item).encode()}
+
+
+def test_what_was_saved_is_loaded_with_the_same_contract(tmp_path: Path) -> None:
+    saved = make_package(tmp_path / "tiny")
+    loaded = load_package(tmp_path / "tiny", digest=saved.digest)
+    assert loaded.contract == make_contract()
+    assert loaded.read("card.md") == b"# tiny\n"
+
+
+def test_equal_files_have_equal_digests_wherever_they_lie(tmp_path: Path) -> None:
+    assert make_package(tmp_path / "a").digest == make_package(tmp_path / "deep" / "b").digest
+
+
+def test_saving_the_same_package_twice_is_harmless(tmp_path: Path) -> None:
+    assert make_package(tmp_path / "tiny").digest == make_package(tmp_path / "tiny").digest
+
+
+def test_another_package_is_not_overwritten(tmp_path: Path) -> None:
+    first = make_package(tmp_path / "tiny")
+    with pytest.raises(PackageError):
+        make_package(tmp_path / "tiny", network_files() | {"card.md": b"# other\n"})
+    assert load_package(tmp_path / "tiny").digest == first.digest
+
+
+def test_a_refused_package_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(PackageError):
+        save_package(tmp_path / "tiny", network_files() | {"model.onnx": b"no graph"})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "model.json", "card.md"])
+def test_one_changed_byte_is_not_the_pinned_package(tmp_path: Path, name: str) -> None:
+    digest = make_package(tmp_path / "tiny").digest
+    body = bytearray((tmp_path / "tiny" / name).read_bytes())
+    body[-2] ^= 1
+    (tmp_path / "tiny" / name).write_bytes(body)
+    with pytest.raises(PackageError):
+        load_package(tmp_path / "tiny", digest=digest)
+
+
+def test_a_file_that_changes_after_the_check_is_not_read(tmp_path: Path) -> None:
+    package = make_package(tmp_path / "tiny")
+    (tmp_path / "tiny" / "model.onnx").write_bytes(b"something else")
+    with pytest.raises(PackageError, match="changed on disk"):
+        package.read("model.onnx")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mlm:name": "another"},
+        {"mlm:input": []},
+        {"mlm:output": []},
+        {"mlm:tasks": ["detection"]},
+        {"swath:contract": {"name": "tiny"}},
+        {"swath:contract": None},
+        {"swath:precisions": ["int8"]},
+        {"swath:network": "os.system"},
+    ],
+)
+def test_a_model_json_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(PackageError, match=r"model\.json"):
+        make_package(tmp_path / "tiny", edited(change))
+
+
+def test_a_swapped_band_order_in_the_mlm_part_is_refused() -> None:
+    item = json.loads(network_files()["model.json"])
+    item["properties"]["mlm:input"][0]["bands"].reverse()
+    with pytest.raises(PackageError, match="mlm:input"):
+        parse_item(item)
+
+
+def test_a_package_comes_back_from_a_store_as_it_went_in(tmp_path: Path) -> None:
+    store, package = MemoryStore(), make_package(tmp_path / "tiny")
+    href = write_package_to_store(package, store)
+    assert href == f"{store.uri}/models/{package.digest}"
+    assert fetch_package(store, package.digest, tmp_path / "cache").files == package.files
+
+
+def test_a_damaged_cache_is_fetched_anew(tmp_path: Path) -> None:
+    store, package = MemoryStore(), make_package(tmp_path / "tiny")
+    write_package_to_store(package, store)
+    cached = fetch_package(store, package.digest, tmp_path / "cache")
+    (cached.root / "card.md").write_bytes(b"# scribble\n")
+    assert fetch_package(store, package.digest, tmp_path / "cache").card == package.card
+
+
+def test_a_store_that_holds_other_bytes_is_not_believed(tmp_path: Path) -> None:
+    store, package = MemoryStore(), make_package(tmp_path / "tiny")
+    write_package_to_store(package, store)
+    store.put(f"models/{package.digest}/card.md", b"# scribble\n")
+    with pytest.raises(PackageError, match="changed"):
+        fetch_package(store, package.digest, tmp_path / "cache")
+    assert not (tmp_path / "cache" / package.digest).exists()
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "../../etc", "tiny"])
+def test_a_digest_nobody_stored_is_not_found(tmp_path: Path, digest: str) -> None:
+    with pytest.raises(ObjectNotFoundError):
+        fetch_package(MemoryStore(), digest, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["brightness", "landcover-l7"])
+def test_every_shipped_package_is_a_valid_stac_item_with_a_card(name: str) -> None:
+    package = shipped_package(name)
+    told = MLMExtension.ext(pystac.Item.from_dict(dict(package.item)))
+    JsonSchemaSTACValidator().validate_core(dict(package.item), STACObjectType.ITEM, "1.1.0")
+    assert told.mlm_name == name
+    assert told.input[0].bands == list(package.contract.bands)
+    assert package.card.startswith(f"# {name}")
+    assert package.metrics
+
+
+def test_the_shipped_packages_are_these_two() -> None:
+    assert shipped_names() == ("brightness", "landcover-l7")
+    with pytest.raises(ObjectNotFoundError, match="brightness"):
+        shipped_package("cloudless")

@@ -1,0 +1,78 @@
+"""Learned thresholds: the right split, from the very scores a run computes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.core.errors import RequestError
+from services.core.model.package import load_package
+from services.core.model.threshold import score_scale
+from services.core.raster.open import open_scene
+from services.training.threshold import labelled_threshold, otsu_threshold, score_tiles, train_threshold
+from tests.scenes import Look, write_scene
+
+HALVES = np.repeat(np.array([[40], [200]], np.uint8), 64, axis=0).repeat(128, axis=1)  # (128, 128): dark above bright
+
+
+def halves(folder: Path, name: str = "halves.tif") -> Path:
+    look = Look(shape=(128, 128), names=("red", "nir"), dtype="uint8")
+    return write_scene(folder / name, look, pixels=np.stack([HALVES, HALVES]))
+
+
+def labels(folder: Path, values: np.ndarray) -> Path:
+    look = Look(shape=(128, 128), names=("class",), dtype="uint8", nodata=255)
+    return write_scene(folder / "labels.tif", look, pixels=values[None].astype(np.uint8))
+
+
+def test_otsu_splits_two_heaps_between_them() -> None:
+    threshold = otsu_threshold(np.array([0.1, 0.12, 0.11, 0.8, 0.82]))
+    assert 0.12 < threshold < 0.8
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.integers(0, 2**30))
+def test_the_labelled_split_is_the_best_of_all(values: list[float], seed: int) -> None:
+    scores = np.array(values)
+    bright = np.random.default_rng(seed).random(len(values)) < 0.5
+    if len(set(values)) < 2:
+        return
+    best = max(((scores >= cut) == bright).sum() for cut in sorted(set(values))[1:])
+    assert ((scores >= labelled_threshold(scores, bright)) == bright).sum() == best
+
+
+def test_scores_that_do_not_differ_are_refused() -> None:
+    with pytest.raises(RequestError, match="same score"):
+        otsu_threshold(np.full(5, 0.3))
+
+
+def test_a_score_is_the_mean_number_over_the_largest(tmp_path: Path) -> None:
+    scene = open_scene([str(halves(tmp_path))])
+    tiled = score_tiles(scene, 64)
+    assert score_scale(scene) == 1 / 255
+    assert tiled.tiles == ((0, 0), (0, 1), (1, 0), (1, 1))
+    np.testing.assert_allclose(tiled.scores, np.array([40, 40, 200, 200]) / 255, rtol=1e-6)
+
+
+def test_a_threshold_learned_without_labels_divides_the_scene(tmp_path: Path) -> None:
+    package = train_threshold([halves(tmp_path)], tmp_path / "out", tile_px=64, name="mine")
+    assert package.contract.threshold == pytest.approx(120 / 255, abs=1e-6)
+    assert load_package(tmp_path / "out", digest=package.digest).contract.name == "mine"
+
+
+def test_labels_decide_which_tiles_are_bright(tmp_path: Path) -> None:
+    truth = labels(tmp_path, np.where(HALVES == 200, 1, 0))
+    package = train_threshold([halves(tmp_path)], tmp_path / "out", labels=truth, tile_px=32)
+    assert package.metrics["accuracy_on_training_tiles"] == 1.0
+
+
+def test_labels_that_name_no_tile_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="name no tile"):
+        train_threshold([halves(tmp_path)], tmp_path / "out", labels=labels(tmp_path, np.full((128, 128), 255)))
+
+
+def test_labels_for_several_scenes_are_refused(tmp_path: Path) -> None:
+    truth = labels(tmp_path, HALVES)
+    with pytest.raises(RequestError, match="one scene"):
+        train_threshold([halves(tmp_path), halves(tmp_path, "b.tif")], tmp_path / "out", labels=truth)
