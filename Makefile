@@ -28,8 +28,8 @@ check: setup-dev ## format, lint, types, import arrows
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/architecture
 
-bench: setup-dev .venv-peer/.done ## measure against the peers, print the table, write docs/benchmarks.md
-	@$(BIN)/python -m tests.bench
+bench: setup-dev $(VENV)-peer/.bench ## measure against the peers, print the table, write docs/benchmarks.md
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 # A stamp per extra: pip runs only when pyproject or the pins changed.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -44,8 +44,8 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 # TorchGeo, the peer of the benchmarks, has an environment of its own: its antlr4 and that of moto exclude each other.
-.venv-peer/.done: pyproject.toml
-	@test -x .venv-peer/bin/python || $(PYTHON) -m venv .venv-peer
-	@echo "setting up .venv-peer, the peer of the benchmarks ..."
-	@.venv-peer/bin/pip install -qq -e '.[inference,bench]'
+$(VENV)-peer/.bench: pyproject.toml constraints.txt
+	@test -x $(VENV)-peer/bin/python || $(PYTHON) -m venv $(VENV)-peer
+	@grep -v '^antlr4' constraints.txt > $(VENV)-peer/constraints.txt
+	@$(VENV)-peer/bin/pip install -qq -c $(VENV)-peer/constraints.txt -e '.[inference,bench]'
 	@touch $@

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import statistics
 import threading
 import time
 
@@ -11,20 +12,25 @@ from rasterio.windows import Window
 from tests.bench.process import answer, told
 
 TILE_PX = 256
+#: Over the whole scene, with the best cache.
+PASSES = 3
 
 
 def main() -> None:
     wish = told()
     threads = len(os.sched_getaffinity(0))
-    found = {}
-    for cache_mb in wish["caches_mb"]:
-        with rasterio.Env(GDAL_CACHEMAX=cache_mb, GDAL_NUM_THREADS="1"):
-            found[cache_mb] = _rate(wish["scene"], threads)
-    setting = max(found, key=found.__getitem__)
-    answer(tiles_per_s=found[setting], setting=f"{threads} threads, cache {setting} MB")
+    found = {cache_mb: _rate(wish["scene"], threads, cache_mb) for cache_mb in wish["caches_mb"]}
+    cache_mb = max(found, key=found.__getitem__)
+    rates = [_rate(wish["scene"], threads, cache_mb) for _ in range(PASSES)]
+    answer(tiles_per_s=statistics.mean(rates), setting=f"{threads} threads, cache {cache_mb} MB")
 
 
-def _rate(path: str, threads: int) -> float:
+def _rate(path: str, threads: int, cache_mb: int) -> float:
+    with rasterio.Env(GDAL_CACHEMAX=cache_mb, GDAL_NUM_THREADS="1"):
+        return _tiles_per_s(path, threads)
+
+
+def _tiles_per_s(path: str, threads: int) -> float:
     with rasterio.open(path) as source:
         (block, _), (height, width) = source.block_shapes[0], source.shape
     bands = iter(range(0, height, block))

@@ -42,7 +42,7 @@ def measure_network(place: Place) -> Finding:
             f"Network: {run['backend']}, {run['workers']} workers. One run: {seconds}.",
             "Tiles/s are over compute and publish; what comes before is the start of a process.",
             f"Limit: forward by {network['setting']}; decode by {_fastest(found['decode'])['setting']}.",
-            f"All settings of forward, tiles/s: {_rates(network['rates'])}.",
+            f"Settings of forward tried for a second each, tiles/s: {_rates(network['rates'])}.",
         ),
     )
 
