@@ -4,9 +4,10 @@ import time
 
 from services.core.errors import UnreadableSceneError
 from services.core.model.backends import Backend
+from services.core.scene_bench import SceneBench
 from services.core.scenes import asset_opener
 from services.core.site import Site
-from services.inference.job import Job, SceneBench
+from services.inference.job import Job
 from services.inference.unit import compute_pieces
 
 #: Tiles of the trial: enough to outlast the first read, few enough to keep `plan` quick.
@@ -27,7 +28,7 @@ def estimate_seconds(site: Site, job: Job, backend: Backend | None, *, reused_un
 
 
 def _trial(site: Site, job: Job, backend: Backend | None) -> float:
-    bench = SceneBench(job, backend, asset_opener(site.store, site.settings))
+    bench = SceneBench(job.scene, job.bands, backend, open_asset=asset_opener(site.store, site.settings))
     unit = job.plan.units[len(job.plan.units) // 2]
     pieces, tiles = [], 0
     for piece in job.plan.windows(unit):

@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 from services.core.errors import RequestError
 from services.core.flow.flow import Flow
 from services.core.flow.plan import TILES_AT_ONCE, Allowance, Plan, SourceLayout, plan_run
-from services.core.flow.tile import Layer, Pixels, Valid
-from services.core.grid import Window
+from services.core.flow.tile import Layer
 from services.core.model.backends import Backend
 from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage
 from services.core.model.threshold import score_scale
-from services.core.raster.read import OpenAsset, SceneReader
 from services.core.records import Band, Run, Scene
 
 #: Chips a segmentation network gets at once.
@@ -134,26 +132,3 @@ class Task:
     job: Job
     package: ModelPackage
     backend: Backend | None
-
-
-class SceneBench:
-    """One thread's reader of one scene, and the network that all threads share."""
-
-    def __init__(self, job: Job, backend: Backend | None, open_asset: OpenAsset | None = None) -> None:
-        self._reader = SceneReader(job.scene, job.bands, open_asset=open_asset)
-        self._bands = tuple(band.name for band in job.bands)
-        self._backend = backend
-
-    def read(self, bands: tuple[str, ...], window: Window) -> tuple[Pixels, Valid | None]:
-        """See `Bench`."""
-        assert bands == self._bands, "a job reads one set of bands"
-        return self._reader.read(window)
-
-    def predict(self, model: str, chips: Pixels) -> Pixels:
-        """See `Bench`."""
-        assert self._backend is not None, f"model {model[:12]} was planned without a backend"
-        return self._backend.predict(chips)
-
-    def close(self) -> None:
-        """Close the files."""
-        self._reader.close()

@@ -14,10 +14,11 @@ from services.core.model.backends import Backend
 from services.core.names import unit_key
 from services.core.raster.read import OpenAsset, block_cache
 from services.core.records import PlannedUnit, UnitResult
+from services.core.scene_bench import SceneBench
 from services.core.storage import ObjectStore
 from services.core.worker import worker_alive
 from services.inference.hold import StoppedError, hold_claims
-from services.inference.job import Job, SceneBench
+from services.inference.job import Job
 from services.inference.unit import compute_unit
 
 log = get_logger(__name__)
@@ -78,7 +79,7 @@ def _drain(lanes: Lanes, worker: str, stop: threading.Event) -> None:
 
 
 def _work(lanes: Lanes, worker: str, budget: MemoryBudget, may_go_on: Callable[[], bool]) -> None:
-    bench = SceneBench(lanes.job, lanes.backend, lanes.open_asset)
+    bench = SceneBench(lanes.job.scene, lanes.job.bands, lanes.backend, open_asset=lanes.open_asset)
     try:
         while may_go_on():
             unit = lanes.ledger.claim_unit(lanes.run_id, worker, indices=lanes.indices)

@@ -10,10 +10,11 @@ from services.core.grid import TileGrid
 from services.core.raster.place import pixel_at
 from services.core.raster.read import block_cache
 from services.core.records import PlannedUnit, UnitResult
+from services.core.scene_bench import SceneBench
 from services.core.scenes import asset_opener
 from services.core.site import Site
 from services.core.unit import STATES, UnitBlock
-from services.inference.job import SceneBench, Task
+from services.inference.job import Task
 from services.inference.unit import compute_unit
 
 
@@ -50,7 +51,7 @@ def verify_units(
 ) -> list[Verdict]:
     """Recompute and compare; reads the scene, writes nothing."""
     units = pick_units(task.job.plan.grid, list(site.ledger.results(task.run.id)), sample=sample, seed=seed)
-    bench = SceneBench(task.job, task.backend, asset_opener(site.store, site.settings))
+    bench = SceneBench(task.job.scene, task.job.bands, task.backend, open_asset=asset_opener(site.store, site.settings))
     verdicts = []
     try:
         with block_cache(task.job.plan.cache_bytes):

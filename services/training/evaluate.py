@@ -16,7 +16,7 @@ from services.core.model.package import ModelPackage
 from services.core.model.preprocess import Pixels, Valid
 from services.core.raster.classmap import UNLABELLED
 from services.core.records import Scene
-from services.training.bench import SceneBench
+from services.core.scene_bench import SceneBench
 from services.training.samples import LabelledScene, Labels, Split
 
 _TREES, _LEAF, _SHARE = 100, 5, 0.3
@@ -53,7 +53,7 @@ class Accuracy:
             for c in classes
         }
         return {
-            "overall": round(self.overall, 4),
+            "overall": round(self.overall, 6),
             "pixels": self.pixels,
             "per_class": per_class,
             "confusion_truth_by_map": self.confusion.tolist(),

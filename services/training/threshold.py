@@ -20,8 +20,8 @@ from services.core.model.threshold import score_scale
 from services.core.raster.classmap import UNLABELLED, read_class_map
 from services.core.raster.open import open_scene
 from services.core.records import Scene
+from services.core.scene_bench import SceneBench
 from services.core.version import code_version
-from services.training.bench import SceneBench
 
 Scores = NDArray[np.float64]  #: (T,), one per tile
 

@@ -12,8 +12,8 @@ from services.core.grid import Window, whole
 from services.core.model.batching import Chips, Probabilities
 from services.core.model.networks.small_unet import RECEPTIVE_RADIUS_PX, SmallUnet
 from services.core.raster.classmap import UNLABELLED
+from services.core.scene_bench import SceneBench
 from services.core.synthetic import make_scene
-from services.training.bench import SceneBench
 from services.training.evaluate import forest_features, judge
 from services.training.fit import class_weights
 from services.training.recipe import LANDCOVER_L7

@@ -20,7 +20,7 @@ from services.core.names import product_key
 from services.core.product.spec import FILES, MANIFEST
 from services.core.settings import Settings
 from services.core.storage import ObjectStore, open_store
-from services.core.storage.files import local_errors
+from services.core.storage.files import local_errors, sync_path
 from services.core.storage.keys import is_s3, parse_path
 
 _PROBE = "swath-probe"
@@ -91,14 +91,14 @@ class FolderOutlet:
         with local_errors(str(final), writing=True), _claimed(partial):
             for name in FILES:
                 shutil.move(folder / name, partial / name)
-                _sync(partial / name)
-            _sync(partial)
+                sync_path(partial / name)
+            sync_path(partial)
             if replace:
                 shutil.rmtree(broken, ignore_errors=True)
                 final.rename(broken)
             _rename(partial, final)
             shutil.rmtree(broken, ignore_errors=True)
-            _sync(self._root)
+            sync_path(self._root)
 
 
 class StoreOutlet:
@@ -173,11 +173,3 @@ def _rename(partial: Path, final: Path) -> None:
         if exc.errno not in _TAKEN:
             raise
         raise ConflictError(f"{final} is already there and is not a product of this run; move it away") from exc
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

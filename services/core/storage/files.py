@@ -87,11 +87,12 @@ def atomic_file(path: Path, *, durable: bool) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
         raise
     if durable:
-        _sync_folder(path.parent)
+        sync_path(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync_path(path: Path) -> None:
+    """Have the disk keep a file's bytes, or the names in a folder, before going on."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
