@@ -4,6 +4,7 @@ import os
 import time
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Event
+from threading import Barrier
 from typing import Any
 
 from services.core.catalog.catalog import Catalog, open_catalog
@@ -122,12 +123,18 @@ def seeded(catalog: Catalog) -> Catalog:
     return catalog
 
 
-def work_through(url: str, run_id: str) -> list[int]:
-    """Claim and finish units until none is free; the indices that were this process's."""
+def work_through(url: str, run_id: str, together: Barrier) -> list[int]:
+    """Claim and finish units until none is free; the indices that were this process's.
+
+    No process begins before ``together`` has them all, and each unit takes a moment as real work does: else a slow
+    start, or SQLite's lock going twice to the one that just gave it back, leaves the other nothing to do.
+    """
     mine = []
     with open_catalog(url) as catalog:
         ledger, worker = Ledger(catalog, lease_s=30), worker_name()
+        together.wait(120)
         while (unit := ledger.claim_unit(run_id, worker)) is not None:
+            time.sleep(0.005)
             assert ledger.finish_unit(run_id, unit.index, worker, result(unit))
             mine.append(unit.index)
     return mine

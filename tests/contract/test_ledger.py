@@ -303,8 +303,9 @@ def test_a_forgotten_result_is_computed_again_but_no_product_is_withdrawn(ledger
 def test_two_processes_share_the_units_and_none_is_lost_or_done_twice(catalog_url: str, ledger: Ledger) -> None:
     ledger.create_run(catalogs.run(), catalogs.plan(200))
 
-    with ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
-        jobs = [pool.submit(catalogs.work_through, catalog_url, "run-1") for _ in range(2)]
+    with SPAWN.Manager() as manager, ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
+        together = manager.Barrier(2)
+        jobs = [pool.submit(catalogs.work_through, catalog_url, "run-1", together) for _ in range(2)]
         shares = [job.result(timeout=120) for job in jobs]
 
     assert sorted(shares[0] + shares[1]) == list(range(200))
