@@ -40,7 +40,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "adding what tests and training need ..."
-	@$(BIN)/pip install -qq -c constraints.txt -e '.[inference,flows,train,dev]'
+	@$(BIN)/pip install -qq -c constraints.txt -e '.[inference,flows,train,api,dev]'
 	@touch $@
 
 # TorchGeo, the peer of the benchmarks, has an environment of its own: its antlr4 and that of moto exclude each other.
