@@ -10,6 +10,7 @@ from services.core.grid import TileGrid
 from services.core.model.contract import Contract, ModelClass
 from services.core.product.spec import ProductSpec
 from services.core.records import Affine6, Asset, Band, MaskKind, Run, RunState, Scene
+from services.core.strips import Strips
 from services.core.unit import COMPUTED, UnitBlock
 
 RUN_ID = "r-20260102T030405-a1b2c3"
@@ -114,7 +115,7 @@ def make_blocks(spec: ProductSpec, *, unit_rows: int = 1) -> Iterator[UnitBlock]
         block.state[:] = COMPUTED
         block.valid_fraction[:] = 1 - (place % 4) / 8
         block.answers[:] = np.stack([(place * (k + 1) % 11) / 11 for k in range(spec.answers)])
-        if pixels is not None and block.pixels is not None:
+        if pixels is not None:
             y, x = np.arange(pixels.row_off, pixels.row_end)[:, None], np.arange(pixels.width)[None, :]
-            block.pixels[:] = (y // 17 + x // 23) % 3
+            block.pixels = Strips.of(((y // 17 + x // 23) % 3).astype(np.uint8))
         yield block

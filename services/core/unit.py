@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -9,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.errors import CoverageError
+from services.core.strips import Strips
 
 #: TileState as stored: position in this tuple.
 STATES = ("computed", "empty", "masked")
 COMPUTED, EMPTY, MASKED = range(3)
+#: Part of every unit's key: raised when equal work would leave other bytes than before.
+UNIT_FORMAT = 3
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,18 +27,20 @@ class UnitBlock:
     state: NDArray[np.uint8]  #: (rows, cols), index into STATES
     valid_fraction: NDArray[np.float32]  #: (rows, cols), share of a tile's pixels that are usable
     answers: NDArray[np.float32]  #: (1, rows, cols) score, or (K, rows, cols) mean probability of each class
-    pixels: NDArray[np.uint8] | None = None  #: (height, width) of the class map; None where the map follows the tiles
+    pixels: Strips | None = None  #: (height, width) of the class map; None where the map follows the tiles
     reasons: dict[str, str] = field(default_factory=dict)  #: "row,col" of a masked tile -> one sentence
+    #: What the network was given and answered, see `services.core.model.statistics.Tally`; empty: not counted.
+    tally: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
     def blank(cls, *, row_start: int, shape: tuple[int, int], answers: int, pixels: tuple[int, int] | None) -> Self:
-        """All tiles empty; `pixels` is (height, width) of the map part, filled with 255."""
+        """All tiles empty; `pixels` is (height, width) of the map part, nothing painted."""
         return cls(
             row_start=row_start,
             state=np.full(shape, EMPTY, np.uint8),
             valid_fraction=np.zeros(shape, np.float32),
             answers=np.zeros((answers, *shape), np.float32),
-            pixels=None if pixels is None else np.full(pixels, 255, np.uint8),
+            pixels=None if pixels is None else Strips(pixels),
         )
 
     @property
@@ -50,9 +56,13 @@ class UnitBlock:
             "state": self.state,
             "valid_fraction": self.valid_fraction,
             "answers": self.answers,
+            "tally": self.tally,
         }
         if self.pixels is not None:
-            arrays["pixels"] = self.pixels
+            packed = self.pixels.pack()
+            arrays["pixels_shape"] = np.array(self.pixels.shape, np.int64)
+            arrays["pixels_sizes"] = np.array([len(strip) for strip in packed], np.int64)
+            arrays["pixels"] = np.frombuffer(b"".join(packed), np.uint8)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
@@ -72,8 +82,17 @@ class UnitBlock:
                     state=arrays["state"],
                     valid_fraction=arrays["valid_fraction"],
                     answers=arrays["answers"],
-                    pixels=arrays.get("pixels"),
+                    pixels=_strips(arrays["pixels_shape"], arrays["pixels_sizes"], arrays["pixels"].tobytes())
+                    if "pixels" in arrays
+                    else None,
                     reasons=head["reasons"],
+                    tally=arrays["tally"],
                 )
         except (ValueError, KeyError, OSError, EOFError) as exc:
             raise CoverageError(f"a unit's object cannot be read ({exc}); resume the run to compute it again") from exc
+
+
+def _strips(shape: Sequence[int], sizes: NDArray[np.int64], packed: bytes) -> Strips:
+    ends = np.cumsum(sizes).tolist()
+    height, width = (int(side) for side in shape)
+    return Strips((height, width), [packed[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)])

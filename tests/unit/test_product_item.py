@@ -16,7 +16,7 @@ from services.core.product.item import build_item
 from services.core.product.manifest import FileFacts, build_manifest, canonical_json, parse_manifest
 from tests.products import make_run, make_scene, make_spec
 
-FACTS = {name: FileFacts(sha256="d" * 64, size_bytes=7) for name in ("map.tif", "tiles.parquet")}
+FACTS = {name: FileFacts(sha256="d" * 64, size_bytes=7) for name in ("map.tif", "tiles.parquet", "statistics.json")}
 ITEM_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
 
 

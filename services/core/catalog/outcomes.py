@@ -43,6 +43,8 @@ def record_result(conn: Connection, run_id: str, index: int, worker: str, result
 
 def forget(conn: Connection, key: str) -> int:
     """Delete a result; units of unpublished runs that relied on it are pending again. Returns how many."""
+    # First of all, so that no run takes the result up between the statements below: a reference to it locks its row.
+    conn.execute(select(unit_results.c.key).where(unit_results.c.key == key).with_for_update())
     unpublished = select(runs.c.id).where(runs.c.state != RunState.PUBLISHED)
     again = conn.execute(
         update(units)

@@ -5,23 +5,18 @@ because a tile's mean already left its unusable pixels out. A classification's m
 edge tiles included, which therefore reach past the scene. A segmentation's map holds the class of each pixel.
 """
 
-import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.grid import TileGrid, Window
+from services.core.grid import Window
 from services.core.product.spec import NODATA, ProductSpec
 from services.core.raster.write import MapSpec
 from services.core.unit import COMPUTED, MASKED, UnitBlock
 
 ClassPixels = NDArray[np.uint8]
-
-#: Most pixel rows and columns expanded at once: a unit may be as tall as the scene where a file is one block, and is as
-#: wide as the scene. Blocks of the map divide both for the usual tiles.
-_BAND_PX = 1024
-_PART_PX = 4096
 
 
 def plan_map(spec: ProductSpec) -> MapSpec:
@@ -31,6 +26,7 @@ def plan_map(spec: ProductSpec) -> MapSpec:
     names = {f"class_{c.value}": c.name for c in contract.classes}
     return MapSpec(
         shape=spec.map_shape,
+        repeat_px=spec.grid.tile_px if spec.on_tiles and not spec.tile_map else 1,
         crs=spec.scene.crs,
         transform=spec.map_transform,
         dtype="uint8",
@@ -62,44 +58,27 @@ def tile_classes(spec: ProductSpec, block: UnitBlock) -> ClassPixels:
 
 
 def map_parts(spec: ProductSpec, block: UnitBlock, classes: ClassPixels) -> Iterator[tuple[Window, ClassPixels]]:
-    """The block's part of the map in windows of bounded size, so that memory does not grow with the scene's width.
+    """The block's part of the map, as `MapWriter` takes it: one pixel per tile where answers come per tile.
+
+    A map of pixels comes in windows of bounded size, so that memory does not grow with the scene's width.
 
     Args:
         spec: Whose map.
         block: Some tile rows.
         classes: Their `tile_classes`.
     """
-    rows = block.state.shape[0]
-    if block.pixels is not None:
-        yield spec.map_window(block.row_start, block.row_start + rows), _without_masked(spec.grid, block)
-    elif spec.tile_map:
-        yield spec.map_window(block.row_start, block.row_start + rows), classes
-    else:
-        high, wide = (max(1, px // spec.grid.tile_px) for px in (_BAND_PX, _PART_PX))
-        for top, left in itertools.product(range(0, rows, high), range(0, spec.grid.cols, wide)):
-            part = classes[top : top + high, left : left + wide]
-            yield _repeat(spec.grid, part, row=block.row_start + top, col=left)
-
-
-def _repeat(grid: TileGrid, classes: ClassPixels, *, row: int, col: int) -> tuple[Window, ClassPixels]:
-    """(rows, cols) of tiles from tile (row, col) on, as pixels; the far edges are cut off."""
-    rows, cols = classes.shape
-    px = grid.tile_px
-    window = Window(row_off=row * px, col_off=col * px, height=rows * px, width=cols * px).clip(grid.shape)
-    lines = classes.repeat(px, axis=1)[:, : window.width]
-    return window, lines.repeat(px, axis=0)[: window.height]
-
-
-def _without_masked(grid: TileGrid, block: UnitBlock) -> ClassPixels:
-    """The block's pixels; those of masked tiles are nodata, whatever an attempt left there."""
-    assert block.pixels is not None, "only a unit on pixels has some"
-    if not block.masked:
-        return block.pixels
-    pixels = block.pixels.copy()
-    outer = grid.band(block.row_start, block.row_start + block.state.shape[0])
-    for row, col in np.argwhere(block.state == MASKED).tolist():
-        pixels[grid.window(block.row_start + row, col).within(outer)] = NODATA
-    return pixels
+    rows, cols = block.state.shape
+    if block.pixels is None:
+        yield Window(row_off=block.row_start, col_off=0, height=rows, width=cols), classes
+        return
+    outer = spec.grid.band(block.row_start, block.row_start + rows)
+    masked = [spec.grid.window(block.row_start + row, col) for row, col in np.argwhere(block.state == MASKED).tolist()]
+    for strip, pixels in block.pixels:
+        window = replace(strip, row_off=outer.row_off)
+        for tile in masked:  # nodata, whatever an attempt left there
+            if tile.intersects(window):
+                pixels[tile.shared(window).within(window)] = NODATA
+        yield window, pixels
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

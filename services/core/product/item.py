@@ -13,7 +13,7 @@ from services.core.model.contract import Contract
 from services.core.names import public_href, slug
 from services.core.product.coverage import NAMED_TILES, Coverage
 from services.core.product.manifest import FileFacts, library_versions
-from services.core.product.spec import MANIFEST, MAP, NODATA, TILES, ProductSpec
+from services.core.product.spec import MANIFEST, MAP, NODATA, STATISTICS, TILES, ProductSpec
 
 _EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"
@@ -32,7 +32,7 @@ def build_item(spec: ProductSpec, coverage: Coverage, files: Mapping[str, FileFa
     Args:
         spec: The run.
         coverage: What became of its tiles.
-        files: Of map and table; the manifest is written after the item and cannot be named to the byte.
+        files: Of map, table and statistics; the manifest is written after the item and cannot be named to the byte.
     """
     item: dict[str, Any] = {
         "type": "Feature",
@@ -119,6 +119,13 @@ def _assets(spec: ProductSpec, files: Mapping[str, FileFacts]) -> dict[str, Any]
             "title": "Footprint and answer of each tile (GeoParquet 1.1)",
             "roles": ["data"],
             **_file(files[TILES]),
+        },
+        "statistics": {
+            "href": f"./{STATISTICS}",
+            "type": _JSON,
+            "title": "Histograms of what the model was given and answered",
+            "roles": ["metadata"],
+            **_file(files[STATISTICS]),
         },
         "manifest": {
             "href": f"./{MANIFEST}",

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.core.errors import ConflictError, CoverageError, ObjectNotFoundError
+from services.core.model.statistics import Tally
 from services.core.names import parse_run_id, product_key
 from services.core.product.coverage import Coverage, CoverageCount
 from services.core.product.manifest import (
@@ -21,15 +22,15 @@ from services.core.product.manifest import (
     read_facts,
 )
 from services.core.product.outlet import Outlet, open_outlet
-from services.core.product.spec import ITEM, MANIFEST, MAP, TILES, ProductSpec
+from services.core.product.spec import ITEM, MANIFEST, MAP, STATISTICS, TILES, ProductSpec
 from services.core.records import Product
 from services.core.settings import Settings
 from services.core.storage import ObjectStore
 from services.core.storage.files import local_errors
 from services.core.unit import UnitBlock
 
-#: GDAL's own default is a twentieth of the machine. A block row of a map 64,000 pixels wide is 32 MiB.
-_CACHE_BYTES = 64 * 2**20
+#: GDAL's own default is a twentieth of the machine. Windows of a map cover whole blocks, or nearly, so none waits long.
+_CACHE_BYTES = 16 * 2**20
 
 
 def check_out(out: str, settings: Settings) -> None:
@@ -44,7 +45,7 @@ def check_out(out: str, settings: Settings) -> None:
 
 
 def publish(spec: ProductSpec, blocks: Iterable[UnitBlock], *, out: str, settings: Settings, scratch: Path) -> Product:
-    """Write the four files in `scratch` and move them to `<out>/<run id>/`, all or nothing.
+    """Write the five files in `scratch` and move them to `<out>/<run id>/`, all or nothing.
 
     Publishing a run again is harmless: the product that stands is kept if map and table have the same bytes and all
     its files are intact, and made good if some are not.
@@ -70,6 +71,7 @@ def publish(spec: ProductSpec, blocks: Iterable[UnitBlock], *, out: str, setting
         earlier = _published(outlet, run_id, files)
         if earlier is not None and not verify_files(standing := earlier.product(href), settings):
             return standing
+        files[STATISTICS] = read_facts(folder / STATISTICS)
         manifest = _write_documents(spec, coverage, files, folder)
         outlet.commit(run_id, folder, replace=_stands(outlet, run_id))
     return manifest.product(href)
@@ -86,6 +88,23 @@ def read_manifest(out: str, run_id: str, settings: Settings) -> Manifest:
     return _read_manifest(open_outlet(out, settings).store, parse_run_id(run_id))
 
 
+def read_product_file(product: Product, name: str, settings: Settings) -> bytes:
+    """A small file of a product, as it was published.
+
+    Raises:
+        ObjectNotFoundError: The product has no such file, or it is gone.
+        CoverageError: It was changed since.
+        StorageRefusedError, StorageUnavailableError: It cannot be read now.
+    """
+    store = open_outlet(product.href.removesuffix(f"/{product.run_id}"), settings).store
+    data = store.get(product_key(product.run_id, name))
+    if hashlib.sha256(data).hexdigest() != product.files.get(name):
+        raise CoverageError(
+            f"{product.href}/{name} is not what was published; see what else is not with: swath verify {product.run_id}"
+        )
+    return data
+
+
 def verify_files(product: Product, settings: Settings) -> tuple[str, ...]:
     """Recompute the digest of every published file: the names of those that are missing or changed, none if all good.
 
@@ -98,23 +117,26 @@ def verify_files(product: Product, settings: Settings) -> tuple[str, ...]:
 
 
 def _write_answers(spec: ProductSpec, blocks: Iterable[UnitBlock], folder: Path) -> Coverage:
-    """Map and tile table, in one pass over the blocks."""
+    """Map, tile table and statistics, in one pass over the blocks."""
     # pyarrow, shapely and GDAL take 0.3 s to import; `swath --help` and check_out do without.
     from services.core.product.class_map import map_parts, plan_map, tile_classes
     from services.core.product.tile_table import TileTable
     from services.core.raster.read import block_cache
     from services.core.raster.write import MapWriter
 
-    count = CoverageCount(spec)
+    count, counts = CoverageCount(spec), Tally(spec.contract).counts
     with block_cache(_CACHE_BYTES), MapWriter(plan_map(spec), folder) as writer:
         with TileTable(spec, folder / TILES) as table:
             for block in count.watch(blocks):
+                counts = counts + block.tally if block.tally.size else counts
                 classes = tile_classes(spec, block)
                 table.add(block, classes)
                 for window, pixels in map_parts(spec, block, classes):
                     writer.write(window, pixels)
             coverage = count.finish()
         writer.finish(folder / MAP)
+    with local_errors(str(folder), writing=True):
+        (folder / STATISTICS).write_bytes(Tally(spec.contract, counts).statistics().encode())
     return coverage
 
 

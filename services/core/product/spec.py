@@ -12,10 +12,11 @@ from services.core.records import Affine6, Run, Scene
 
 MAP = "map.tif"
 TILES = "tiles.parquet"
+STATISTICS = "statistics.json"
 ITEM = "item.json"
 MANIFEST = "manifest.json"
 #: In the order they are written; the manifest names the others, so it comes last.
-FILES = (MAP, TILES, ITEM, MANIFEST)
+FILES = (MAP, TILES, STATISTICS, ITEM, MANIFEST)
 
 NODATA = CLASS_NODATA
 

@@ -22,7 +22,7 @@ from services.core.records import Scene
 from services.core.storage.files import local_errors
 from services.core.unit import COMPUTED, STATES, UnitBlock
 
-_GROUP_ROWS = 16_384
+_GROUP_ROWS = 4_096
 _WRITER = {"compression": "zstd", "compression_level": 3, "use_dictionary": ["state", "class"]}
 
 

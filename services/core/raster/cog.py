@@ -19,6 +19,7 @@ from services.core.storage.files import local_errors
 Resampling = Literal["nearest", "mode", "average"]
 
 BLOCK_PX = 512
+_CHUNK_ROWS = 128
 
 
 def make_cog(source: Path, target: Path, *, resampling: Resampling) -> None:
@@ -32,7 +33,8 @@ def make_cog(source: Path, target: Path, *, resampling: Resampling) -> None:
     with writing(target), tempfile.TemporaryDirectory(prefix=".swath-", dir=target.parent) as folder:
         part = Path(folder) / "cog.tif"
         # Overviews pass through a temporary file, which is compressed unless told not to: half of all the time.
-        with gdal_settings(COG_TMP_COMPRESSION="NONE"):
+        # They are made from chunks as wide as the map: of a block's height, these were all that grew with its width.
+        with gdal_settings(COG_TMP_COMPRESSION="NONE", GDAL_OVR_CHUNKYSIZE=_CHUNK_ROWS):
             rasterio.shutil.copy(
                 str(source),
                 str(part),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as GdalWindow
 
 from services.core.errors import BandMismatchError, WindowError
-from services.core.grid import Window
+from services.core.grid import Window, whole
 from services.core.raster.cog import (
     BLOCK_PX,
     Resampling,
@@ -28,6 +28,7 @@ from services.core.raster.cog import (
 )
 from services.core.raster.gdal import gdal_settings
 from services.core.raster.georef import parse_crs
+from services.core.raster.magnify import magnify
 from services.core.raster.read import SceneReader
 from services.core.raster.table import TABLE_TAG, build_table
 from services.core.records import Affine6, MaskKind, Scene
@@ -52,6 +53,13 @@ class MapSpec:
     offsets: tuple[float, ...] = ()  #: one per band; empty: 0
     tags: Mapping[str, str] = field(default_factory=dict)
     resampling: Resampling = "nearest"  #: of the overviews
+    repeat_px: int = 1  #: pixels of the map, along one side, that one written pixel fills; the far edges are cut off
+
+    @property
+    def written_shape(self) -> tuple[int, int]:
+        """(height, width) of what is written."""
+        height, width = (-(-side // self.repeat_px) for side in self.shape)
+        return height, width
 
 
 class MapWriter:
@@ -87,7 +95,7 @@ class MapWriter:
         """Put pixels in their place.
 
         Args:
-            window: Inside the map.
+            window: Inside the map; in written pixels, where each fills several of the map.
             pixels: (h, w), or (C, h, w) for several bands.
             valid: (h, w) for the file's own mask, where nodata cannot say it; give it for every window or for none.
 
@@ -98,7 +106,7 @@ class MapWriter:
         stack = pixels[None] if pixels.ndim == 2 else pixels
         if stack.shape != (len(self._spec.descriptions), *window.shape):
             raise WindowError(f"pixels of shape {pixels.shape} do not fill {window}")
-        window.within(Window(row_off=0, col_off=0, height=self._spec.shape[0], width=self._spec.shape[1]))
+        window.within(whole(self._spec.written_shape))
         place = GdalWindow(window.col_off, window.row_off, window.width, window.height)
         with gdal_settings(GDAL_TIFF_INTERNAL_MASK="YES"), writing(self._path):
             dataset = self._open()
@@ -116,7 +124,10 @@ class MapWriter:
             with gdal_settings(GDAL_TIFF_INTERNAL_MASK="YES"), writing(self._path):
                 self._open().close()  # opened here at the latest: a map without a window is all nodata
             check_written(self._path)
-            make_cog(self._path, path, resampling=self._spec.resampling)
+            source = self._path
+            if self._spec.repeat_px > 1:
+                source = magnify(source, self._spec.shape, self._spec.repeat_px)
+            make_cog(source, path, resampling=self._spec.resampling)
         finally:
             self.close()
         return path
@@ -148,8 +159,8 @@ def _create(spec: MapSpec, path: Path) -> Any:
         str(path),
         "w",
         driver="GTiff",
-        height=spec.shape[0],
-        width=spec.shape[1],
+        height=spec.written_shape[0],
+        width=spec.written_shape[1],
         count=len(spec.descriptions),
         dtype=spec.dtype,
         crs=parse_crs(spec.crs),
