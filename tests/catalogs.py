@@ -1,6 +1,5 @@
 """Records to fill a catalog with, and what other processes do to it. Importable, so that spawned processes find it."""
 
-import os
 import time
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Event
@@ -132,7 +131,7 @@ def work_through(url: str, run_id: str, together: Barrier) -> list[int]:
     mine = []
     with open_catalog(url) as catalog:
         ledger, worker = Ledger(catalog, lease_s=30), worker_name()
-        together.wait(120)
+        together.wait(300)
         while (unit := ledger.claim_unit(run_id, worker)) is not None:
             time.sleep(0.005)
             assert ledger.finish_unit(run_id, unit.index, worker, result(unit))
@@ -150,8 +149,8 @@ def claim_and_hang(url: str, run_id: str, ready: Event) -> None:
         time.sleep(600)
 
 
-def open_once(url: str) -> int:
-    """Open, write, close; this process's id."""
+def open_together(url: str, together: Barrier) -> None:
+    """Open, write, close, when all processes are ready to."""
+    together.wait(300)
     with open_catalog(url) as catalog:
         catalog.add_refusal("/somewhere", "no")
-    return os.getpid()

@@ -60,7 +60,7 @@ class PostgresServer:
         command += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, user=self._user, stdout=log, stderr=log, cwd="/")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 self.run("SELECT 1")
@@ -75,7 +75,7 @@ class PostgresServer:
         """Stop at once, as a crash does."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=120)
 
     def run(self, statement: str) -> None:
         """Run one statement in the `postgres` database."""

@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from services.core.records import Run, RunProgress
 from services.core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMIT_S = 120
+LIMIT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,20 @@ class Installation:
         wait_until(lambda: self.progress(run.id).units_done >= count, process)
         return run.id
 
+    @contextmanager
+    def held_at(self, process: "subprocess.Popen[str]", count: int) -> Iterator[str]:
+        """The id of the run under way, once so many of its units are done; while inside, nobody can write the ledger.
+
+        So no run gets away from a test that is slow to look, and no process is stopped while it holds the lock itself.
+        """
+        database = self.folder / "home" / "swath.db"
+        wait_until(database.is_file, process)
+        with closing(sqlite3.connect(database, timeout=LIMIT_S, isolation_level=None)) as connection:
+            done = f"SELECT 1 WHERE {count} <= (SELECT count(*) FROM units WHERE state = 'done')"
+            wait_until(lambda: _held(connection, done), process)
+            ((run_id,),) = connection.execute("SELECT id FROM runs").fetchall()
+            yield run_id
+
     def answers(self, answer: Answer) -> dict[str, str]:
         """Digests of the map and the table that a run published; item and manifest tell times and run ids."""
         return answers(Path(answer.json["product"]))
@@ -136,6 +152,19 @@ class Installation:
         """Remove everything but the scenes: as if Swath had never run here."""
         shutil.rmtree(self.folder / "home", ignore_errors=True)
         shutil.rmtree(self.out, ignore_errors=True)
+
+
+def _held(connection: sqlite3.Connection, condition: str) -> bool:
+    """Take the lock of the one writer, and keep it if the condition has a row."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute(condition).fetchone() is not None:
+            return True
+    except sqlite3.OperationalError as exc:
+        if "no such table" not in str(exc):  # they are still being made
+            raise
+    connection.execute("ROLLBACK")
+    return False
 
 
 def finish(process: "subprocess.Popen[str]") -> Answer:
@@ -166,4 +195,5 @@ def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") 
 
 def answers(product: Path) -> dict[str, str]:
     """Digests of what must not depend on how a run went."""
-    return {name: hashlib.sha256((product / name).read_bytes()).hexdigest() for name in ("map.tif", "tiles.parquet")}
+    names = ("map.tif", "tiles.parquet", "statistics.json")
+    return {name: hashlib.sha256((product / name).read_bytes()).hexdigest() for name in names}
