@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from services.core.model.contract import Contract, ModelClass
+from services.core.model.contract import Contract, ModelClass, Rendering
 from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.networks.registry import build_network
 from services.core.model.package import ModelPackage, save_package
@@ -55,3 +55,44 @@ def network_files(
 
 def make_package(folder: Path, files: Mapping[str, bytes] | None = None, *, chip_px: int = 32) -> ModelPackage:
     return save_package(folder, network_files(chip_px=chip_px) if files is None else files)
+
+
+PICTURE_CLASSES = ("AnnualCrop", "Forest", "Highway", "River", "SeaLake")
+
+
+def make_classifier(
+    folder: Path, *, chip_px: int = 64, stride_px: int | None = None, **changes: object
+) -> ModelPackage:
+    """A package of the shipped classifier's form with chance weights: 8-bit pictures, 10 m, Sentinel-2 rendered."""
+    values = {
+        "name": "chance-rgb",
+        "kind": "classification",
+        "bands": ("red", "green", "blue"),
+        "units": "dn",
+        "dtypes": ("uint8",),
+        "rendering": Rendering(),
+        "mean": (87.0, 97.0, 104.0),
+        "std": (52.0, 35.0, 29.0),
+        "gsd_m": (8.0, 12.0),
+        "chip_px": chip_px,
+        "stride_px": stride_px or chip_px,
+        "classes": tuple(
+            ModelClass(value=value, name=name, color=f"#{40 * value:02x}5030")
+            for value, name in enumerate(PICTURE_CLASSES)
+        ),
+    }
+    contract = Contract.model_validate({**values, **changes})
+    arguments = {"bands": 3, "classes": len(PICTURE_CLASSES), "width": 8}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        network = build_network("tile-net", arguments).eval()
+    facts = ModelFacts(
+        description="Chance weights.", architecture="TileNet", network={"name": "tile-net", "arguments": arguments}
+    )
+    files = {
+        "model.json": json.dumps(build_item(contract, facts)).encode(),
+        "weights.safetensors": weights_bytes(network),
+        "model.onnx": onnx_bytes(network, bands=3, chip_px=chip_px),
+        "card.md": b"# chance-rgb\n",
+    }
+    return save_package(folder, files)

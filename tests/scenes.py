@@ -1,5 +1,7 @@
 """Small synthetic scenes on disk, whole and damaged, made with rasterio and nothing of ours."""
 
+import io
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from PIL import Image
+from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 CRS = "EPSG:32631"
@@ -77,6 +81,51 @@ def write_landsat(path: Path, shape: tuple[int, int] = (300, 400), *, block_px: 
     """Six named bytes per pixel, as the shipped land-cover model wants them."""
     look = Look(shape=shape, names=LANDSAT_NAMES, dtype="uint8", gsd_m=LANDSAT_GSD_M, block_px=block_px)
     return write_scene(path, look)
+
+
+#: Sentinel-2's bands as Level-1C stacks have them.
+SENTINEL_CODES = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+
+
+def read_pictures(archive: Path, count: int) -> NDArray[np.uint8]:
+    """(count, 3, 64, 64) images of a EuroSAT zip, taken evenly from all over it."""
+    with zipfile.ZipFile(archive) as files:
+        names = sorted(name for name in files.namelist() if name.endswith(".jpg"))
+        picked = [names[place * len(names) // count] for place in range(count)]
+        images = [Image.open(io.BytesIO(files.read(name))).convert("RGB") for name in picked]
+    return np.stack([np.asarray(image).transpose(2, 0, 1) for image in images])
+
+
+def made_pictures(count: int, *, seed: int = 4) -> NDArray[np.uint8]:
+    """(count, 3, 64, 64) where there is no archive: a colour of its own and some texture each, no level 0."""
+    draw = np.random.default_rng(seed)
+    color = draw.integers(30, 220, (count, 3, 1, 1))
+    texture = draw.integers(-25, 25, (count, 3, 64, 64))
+    return (color + texture).astype(np.uint8)
+
+
+def lay_out(pictures: NDArray[Any], *, cols: int) -> NDArray[Any]:
+    """(N, C, h, w) side by side, row-major: (C, rows * h, cols * w)."""
+    count, bands, height, width = pictures.shape
+    rows = count // cols
+    grid = pictures[: rows * cols].reshape(rows, cols, bands, height, width)
+    return grid.transpose(2, 0, 3, 1, 4).reshape(bands, rows * height, cols * width)
+
+
+def write_pictures(path: Path, mosaic: NDArray[Any], *, block_px: int = 128) -> Path:
+    """An 8-bit scene of 10 m whose bands are known by their colours alone, as PNG or JPEG have them."""
+    write_scene(path, Look(names=(), gsd_m=10.0, block_px=block_px), pixels=mosaic)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    return path
+
+
+def write_level_1c(path: Path, mosaic: NDArray[Any], *, block_px: int = 128) -> Path:
+    """What Sentinel-2 would have stored for an RGB mosaic: 13 bands of uint16, 0 to 2750 drawn as levels 1 to 255."""
+    stack = np.full((len(SENTINEL_CODES), *mosaic.shape[1:]), 1200, np.uint16)
+    for level, code in zip(mosaic, ("B04", "B03", "B02"), strict=True):
+        stack[SENTINEL_CODES.index(code)] = np.rint((level.astype(np.float64) - 1) / 254 * 2750)
+    return write_scene(path, Look(names=SENTINEL_CODES, gsd_m=10.0, block_px=block_px), pixels=stack)
 
 
 def damage_block(path: Path, row: int, col: int) -> None:

@@ -70,6 +70,20 @@ class Window:
             and other.col_off < self.col_end
         )
 
+    def shared(self, other: "Window") -> "Window":
+        """The part of this window inside `other`.
+
+        Raises:
+            WindowError: The two share no pixel.
+        """
+        top, left = max(self.row_off, other.row_off), max(self.col_off, other.col_off)
+        return Window(
+            row_off=top,
+            col_off=left,
+            height=min(self.row_end, other.row_end) - top,
+            width=min(self.col_end, other.col_end) - left,
+        )
+
     def within(self, outer: "Window") -> tuple[slice, slice]:
         """Slices that cut this window out of an array that holds `outer`.
 

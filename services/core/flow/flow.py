@@ -22,9 +22,11 @@ from services.core.flow.operators import (
     Stack,
     identity,
 )
-from services.core.flow.predict import Argmax, Blend, Predict, PredictTiles, TileMean
+from services.core.flow.per_tile import BlendTiles, PredictTiles, TileMean
+from services.core.flow.predict import Argmax, Blend, Predict
 from services.core.flow.resample import Resample
 from services.core.flow.tile import Layer, Pixels
+from services.core.grid import TileGrid
 from services.core.model.contract import Contract
 from services.core.model.preprocess import Normalisation, plan_normalisation
 from services.core.records import Band, Scene
@@ -128,10 +130,18 @@ class Flow:
         return chips.then(Blend(**size))
 
     def predict_tiles(self, model_digest: str, contract: Contract, *, tile_px: int) -> "Flow":
-        """Probabilities per tile from a classification model, on the tile grid."""
+        """Probabilities per tile from a classification model, on the tile grid; tiles smaller than a chip are blended.
+
+        Raises:
+            ContractError: A chip is no whole number of tiles.
+        """
         norm = self._normalisation(contract)
         names = tuple(c.name for c in contract.classes)
-        return self.then(PredictTiles(model_digest, names, norm, tile_px))
+        chips = self.then(PredictTiles(model_digest, names, norm, contract.chip_px, tile_px))
+        if tile_px == contract.chip_px:
+            return chips
+        grid = TileGrid(shape=self.layer.shape, tile_px=tile_px)
+        return chips.then(BlendTiles(names, (grid.rows, grid.cols), contract.chip_px // tile_px))
 
     def tile_mean(self, tile_px: int, factor: float) -> "Flow":
         """One score per tile, on the tile grid."""

@@ -9,10 +9,12 @@ from typing import Any
 
 from services.core.errors import MemoryBudgetError
 from services.core.flow.flow import Flow
+from services.core.flow.per_tile import BlendTiles
 from services.core.flow.schedule import build_schedule
 from services.core.flow.tile import Layer
 from services.core.grid import TileGrid, Window
 from services.core.records import PlannedUnit
+from services.core.strips import strips_bytes
 
 #: Interpreter, GDAL and an inference library at rest (PERFORMANCE.md: OpenVINO 162 MB, and the rest of us).
 FLOOR_BYTES = 320 * 2**20
@@ -20,6 +22,8 @@ FLOOR_BYTES = 320 * 2**20
 MIN_CACHE_BYTES = 32 * 2**20
 #: Tiles handed to a network at once where it answers per tile.
 TILES_AT_ONCE = 8
+#: Chips that a unit of a smooth map is high at least: those that reach into its neighbours are computed there again.
+SMOOTH_CHIPS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +123,15 @@ def plan_run(
     grid = TileGrid(shape=base.shape, tile_px=tile_px)
     on_tiles = flow.layer.step == base.step * tile_px and flow.layer.shape == (grid.rows, grid.cols)
     unit_rows, batch_cols = _cut(grid, layout, base.step, on_tiles=on_tiles)
+    if isinstance(flow.operator, BlendTiles):
+        unit_rows = min(max(unit_rows, SMOOTH_CHIPS * flow.operator.across), grid.rows)
     common = {"flow": flow.digest, "grid": [*grid.shape, tile_px], "batch_cols": batch_cols, **recipe}
     units = tuple(_plan_units(grid, unit_rows, common))
     tiles = Window(row_off=0, col_off=0, height=unit_rows, width=grid.cols)
     windows = [window for _, window in _windows(grid, tiles, batch_cols, on_tiles=on_tiles)]
     schedule = build_schedule(flow, windows)
-    unit_bytes = schedule.peak_bytes + allow.network_bytes + (0 if on_tiles else 2 * grid.band(0, unit_rows).size)
+    map_bytes = 0 if on_tiles else strips_bytes(grid.band(0, unit_rows).shape)
+    unit_bytes = schedule.peak_bytes + allow.network_bytes + map_bytes
     reach = Window(
         row_off=0,
         col_off=0,

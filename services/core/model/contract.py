@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 from services.core.errors import BandMismatchError, ContractError
 from services.core.records import Band, Record, Scene
 
+MAX_LEVEL = 255
+
 ModelKind = Literal["threshold", "segmentation", "classification"]
 
 
@@ -17,6 +19,27 @@ class ModelClass(Record):
     value: int = Field(ge=0, le=254)  #: 255 is nodata in every class map
     name: str
     color: str = Field(pattern=r"^#[0-9a-f]{6}$")
+
+
+class Rendering(Record):
+    """The 8-bit picture a network was trained on: a line from reflectance to whole levels, cut off at both ends.
+
+    The defaults are EuroSAT's: Sentinel-2 Level-1C numbers 0 to 2750 (reflectance times 10000) became levels 1 to 255,
+    and 0 stayed nodata.
+
+    Source: the data set's author in https://github.com/jensleitloff/CNN-Sentinel/issues/1
+    """
+
+    reflectance: tuple[float, float] = (0.0, 0.275)  #: what was drawn in the darkest and in the brightest level
+    levels: tuple[int, int] = (1, 255)
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if not self.reflectance[0] < self.reflectance[1]:
+            raise ValueError("reflectance must name the darker value first")
+        if not 0 <= self.levels[0] < self.levels[1] <= MAX_LEVEL:
+            raise ValueError("levels must be two of 0 to 255, the darker first")
+        return self
 
 
 class Contract(Record):
@@ -29,11 +52,14 @@ class Contract(Record):
     units: Literal["dn", "reflectance"]
     #: For `dn`: the stored types it knows (`uint8`); empty: any.
     dtypes: tuple[str, ...] = ()
+    #: For `dn`: how other stored types become the pictures it knows; None: they are refused.
+    rendering: Rendering | None = None
     mean: tuple[float, ...] = ()  #: per band, in `units`
     std: tuple[float, ...] = ()
     gsd_m: tuple[float, float] | None = None  #: coarsest and finest it was shown to work at: (min, max) metres
     chip_px: int = Field(default=256, ge=1)
-    stride_px: int = Field(default=256, ge=1)  #: less than chip_px: overlapping chips are blended
+    #: Less than chip_px: overlapping chips are blended; for a classification a whole part of it, the map's own tile.
+    stride_px: int = Field(default=256, ge=1)
     classes: tuple[ModelClass, ...]
     threshold: float | None = None  #: kind `threshold`: a score at or above it is the class of value 1
 
@@ -46,8 +72,14 @@ class Contract(Record):
             raise ValueError("bands, mean and std must have one entry per band")
         if any(std <= 0 for std in self.std):
             raise ValueError("std must be positive")
+        if self.rendering is not None and (self.units != "dn" or not self.dtypes):
+            raise ValueError(
+                "a rendering makes stored numbers: it needs units dn, and the dtypes that pass as they are"
+            )
         if self.stride_px > self.chip_px:
             raise ValueError("stride_px must not exceed chip_px")
+        if self.kind == "classification" and self.chip_px % self.stride_px:
+            raise ValueError("stride_px of a classification must divide chip_px")
         if [c.value for c in self.classes] != list(range(len(self.classes))):
             raise ValueError("class values must count from 0 in order")
         return self
@@ -67,12 +99,16 @@ class Contract(Record):
             has = ", ".join(band.name for band in scene.bands)
             raise BandMismatchError(
                 f"{scene.title} lacks {', '.join(missing)}, which model {self.name} needs; it has {has}. "
-                "Name the bands with --band NAME=FILE or choose another model."
+                "Name the bands with --band NAME=FILE, or a single file's with --bands, or choose another model."
             )
         bands = tuple(band for band in found if band is not None)
         self._check_units(scene, bands)
         self._check_gsd(scene, gsd_m or scene.gsd_m)
         return bands
+
+    def renders(self, band: Band) -> bool:
+        """Whether the band is not a picture yet and is drawn as one before the network sees it."""
+        return self.rendering is not None and band.dtype not in self.dtypes
 
     def _check_gsd(self, scene: Scene, gsd_m: float) -> None:
         if self.gsd_m is None:
@@ -86,13 +122,15 @@ class Contract(Record):
 
     def _check_units(self, scene: Scene, bands: Sequence[Band]) -> None:
         for band in bands:
-            if self.units == "dn" and self.dtypes and band.dtype not in self.dtypes:
+            needs_scale = self.units == "reflectance" or self.renders(band)
+            if self.units == "dn" and self.dtypes and band.dtype not in self.dtypes and not self.renders(band):
                 raise ContractError(
                     f"band {band.name} of {scene.title} stores {band.dtype}; model {self.name} was trained on "
                     f"{' or '.join(self.dtypes)}. Choose a model for this sensor."
                 )
-            if self.units == "reflectance" and band.scale_source == "none" and not band.dtype.startswith("float"):
+            if needs_scale and band.scale_source == "none" and not band.dtype.startswith("float"):
                 raise ContractError(
                     f"band {band.name} of {scene.title} says nothing about its scale, and model {self.name} needs "
-                    "reflectance. Set scale and offset in the file or its STAC item."
+                    "reflectance. Set scale and offset in the file (gdal_edit.py -scale 0.0001) or its STAC item; of "
+                    "Sentinel-2, the sensor's band names (--bands B02,B03,B04) and a date in the file's name will do."
                 )

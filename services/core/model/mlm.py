@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from services.core.errors import PackageError
-from services.core.model.contract import Contract
+from services.core.model.contract import Contract, Rendering
 from services.core.records import Record
 
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
@@ -109,8 +109,8 @@ def parse_item(item: Mapping[str, Any]) -> Contract:
         if said != expected:
             raise PackageError(f"model.json disagrees with itself: {name} is not what swath:contract says")
     precisions = properties.get("swath:precisions", ["fp32"])
-    if not isinstance(precisions, list) or not {"fp32"} <= set(map(str, precisions)) <= {"fp32", "bf16"}:
-        raise PackageError("model.json: swath:precisions must list fp32, and may list bf16")
+    if not isinstance(precisions, list) or not {"fp32"} <= set(map(str, precisions)) <= {"fp32", "bf16", "int8"}:
+        raise PackageError("model.json: swath:precisions must list fp32, and may list bf16 and int8")
     if not isinstance(properties.get("swath:network", {}), dict):
         raise PackageError("model.json: swath:network must be an object with name and arguments")
     return contract
@@ -133,7 +133,15 @@ def _input(contract: Contract) -> dict[str, Any]:
         },
         "value_scaling": scaling or None,
         "resize_type": None,
+        **({} if contract.rendering is None else {"pre_processing_function": _rendering(contract.rendering)}),
     }
+
+
+def _rendering(rendering: Rendering) -> dict[str, str]:
+    """How reflectance A becomes the picture that `value_scaling` is told of; stored pictures skip it."""
+    (black, white), (low, high) = rendering.reflectance, rendering.levels
+    line = f"{low} + (A - {black!r}) / {white - black!r} * {high - low}"
+    return {"format": "gdal-calc", "expression": f"numpy.clip(numpy.rint({line}), {low}, {high})"}
 
 
 def _output(contract: Contract) -> dict[str, Any]:

@@ -6,7 +6,9 @@
     card.md               for people: data, numbers, limits
     weights.safetensors   the network's weights            (not for kind `threshold`)
     model.onnx            the same network with its softmax (not for kind `threshold`)
+    model.int8.onnx       optional: the same network computed in 8 bit integers, where little is lost by it
     metrics.json          optional: what was measured, for programs
+    statistics.json       optional: histograms of the training data, which `swath drift` compares with
     figures/*.png|jpg     optional: what the card shows
     LICENSE               optional
 
@@ -29,10 +31,12 @@ from services.core.errors import ObjectNotFoundError, PackageError
 from services.core.model.contract import Contract
 from services.core.model.mlm import parse_item
 from services.core.model.package_files import digest_files, list_files, size_limit
+from services.core.model.statistics import parse_statistics
 from services.core.model.weights_check import check_onnx, check_safetensors
 from services.core.names import model_key
 from services.core.storage import ObjectStore
 
+INT8_GRAPH = "model.int8.onnx"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -217,20 +221,30 @@ def _check_bodies(
     item = _parse_json("model.json", bodies["model.json"])
     contract = parse_item(item)
     network = {"weights.safetensors", "model.onnx"}
-    if contract.kind == "threshold" and network & bodies.keys():
+    if contract.kind == "threshold" and (network | {INT8_GRAPH}) & bodies.keys():
         raise PackageError(f"model package {root.name} is a threshold and may hold no network")
     if contract.kind != "threshold":
         for name in sorted(network - bodies.keys()):
             raise PackageError(f"model package {root.name} has no {name}")
         check_onnx(bodies["model.onnx"])
         check_safetensors(bodies["weights.safetensors"])
-    if "metrics.json" in bodies:
-        _parse_json("metrics.json", bodies["metrics.json"])
+    if (INT8_GRAPH in bodies) != ("int8" in item["properties"].get("swath:precisions", ())):
+        raise PackageError(f"model package {root.name} must hold {INT8_GRAPH} exactly if model.json lists int8")
+    if INT8_GRAPH in bodies:
+        check_onnx(bodies[INT8_GRAPH])
+    _check_numbers(root, bodies)
     try:
         card = bodies["card.md"].decode()
     except UnicodeDecodeError as exc:
         raise PackageError(f"card.md of model package {root.name} is not UTF-8 text") from exc
     return ModelPackage(contract=contract, digest=digest, root=root, files=files, sizes=sizes, card=card, item=item)
+
+
+def _check_numbers(root: Path, bodies: Mapping[str, bytes]) -> None:
+    if "metrics.json" in bodies:
+        _parse_json("metrics.json", bodies["metrics.json"])
+    if "statistics.json" in bodies:
+        parse_statistics(bodies["statistics.json"], f"statistics.json of model package {root.name}")
 
 
 def _refuse_constant(name: str) -> float:

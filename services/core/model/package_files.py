@@ -14,9 +14,11 @@ _LIMITS = {
     "model.json": 2**20,
     "card.md": 2**20,
     "metrics.json": 2**22,
+    "statistics.json": 2**20,
     "LICENSE": 2**18,
     "weights.safetensors": 2**30,
     "model.onnx": 2**30,
+    "model.int8.onnx": 2**30,
 }
 _FIGURE = re.compile(r"figures/[a-z0-9][a-z0-9._-]{0,62}\.(png|jpg)")
 _FIGURE_LIMIT, _FIGURES = 2**22, 32

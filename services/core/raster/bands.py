@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.core.errors import RequestError
 from services.core.raster.facts import LayerFacts, RasterFacts
-from services.core.raster.scale import UNKNOWN, Scale, sensor_nodata, sensor_scale
+from services.core.raster.scale import SENTINEL_STACK, UNKNOWN, Scale, sensor_nodata, sensor_scale
 from services.core.raster.sensors import (
     BandCode,
     Sensor,
+    all_of_sentinel,
     also_known,
     common_name,
+    implied_codes,
     parse_code,
     pick_sensor,
     sensor_name,
@@ -69,10 +71,14 @@ def build_bands(parts: Sequence[Part], hearsay: Hearsay) -> tuple[Band, ...]:
     """
     layers = [layer for position, part in enumerate(parts) for layer in _layers(position, part)]
     codes = [layer.code for layer in layers if layer.code is not None]
+    if not codes:
+        layers = _with_implied_codes(layers, hearsay)
+        codes = [layer.code for layer in layers if layer.code is not None]
+    complete = len(parts) == 1 and all_of_sentinel(codes)
     sensor = pick_sensor(codes, said=hearsay.said, acquired_at=hearsay.acquired_at)
     names = _unique([_name(layer, sensor) for layer in layers], layers)
     return tuple(
-        _band(layer, name or f"band{number}", sensor, hearsay)
+        _band(layer, name or f"band{number}", sensor, _scale(layer, sensor, hearsay, complete=complete))
         for number, (layer, name) in enumerate(zip(layers, names, strict=True), start=1)
     )
 
@@ -98,6 +104,18 @@ def _layers(position: int, part: Part) -> list[_Layer]:
 def _code(*texts: str | None) -> BandCode | None:
     """The first band code among what item, description and file name say."""
     return next((code for text in texts if text and (code := parse_code(text)) is not None), None)
+
+
+def _with_implied_codes(layers: list[_Layer], hearsay: Hearsay) -> list[_Layer]:
+    """A Sentinel-2 product's bands by their order, where neither file nor user names a single one."""
+    if any(layer.hint != BandHint() or layer.facts.description for layer in layers):
+        return layers
+    if len({layer.asset for layer in layers}) != 1:
+        return layers
+    codes = implied_codes(hearsay.said, [layer.facts.dtype for layer in layers])
+    if not codes:
+        return layers
+    return [replace(layer, code=code) for layer, code in zip(layers, codes, strict=True)]
 
 
 def _name(layer: _Layer, sensor: Sensor | None) -> str | None:
@@ -129,9 +147,8 @@ def _unique(names: list[str | None], layers: Sequence[_Layer]) -> list[str | Non
     return [name if name and counts[name] == 1 else None for name in names]
 
 
-def _band(layer: _Layer, name: str, sensor: Sensor | None, hearsay: Hearsay) -> Band:
+def _band(layer: _Layer, name: str, sensor: Sensor | None, scale: Scale) -> Band:
     facts, code = layer.facts, layer.code
-    scale = _scale(layer, sensor, hearsay)
     alias = code.written if code is not None else (layer.hint.alias or facts.description)
     spoken = {text for text in (facts.description, layer.hint.alias) if text and text != alias}
     return Band(
@@ -148,14 +165,17 @@ def _band(layer: _Layer, name: str, sensor: Sensor | None, hearsay: Hearsay) -> 
     )
 
 
-def _scale(layer: _Layer, sensor: Sensor | None, hearsay: Hearsay) -> Scale:
-    """Item, then file, then the sensor's own rule."""
+def _scale(layer: _Layer, sensor: Sensor | None, hearsay: Hearsay, *, complete: bool) -> Scale:
+    """Item, then file, then the sensor's own rule; `complete`: the file holds all 13 bands of Sentinel-2."""
     if layer.hint.scale is not None:
         return layer.hint.scale
     if (layer.facts.scale, layer.facts.offset) != (1.0, 0.0):
         return Scale(layer.facts.scale, layer.facts.offset, "file")
     if layer.code is not None and sensor is not None:
-        return sensor_scale(sensor, layer.code, layer.facts.dtype, said=" ".join(hearsay.said), at=hearsay.acquired_at)
+        said = " ".join(hearsay.said)
+        scale = sensor_scale(sensor, layer.code, layer.facts.dtype, said=said, at=hearsay.acquired_at)
+        undated = scale is UNKNOWN and sensor is Sensor.MSI and layer.facts.dtype == "uint16"
+        return SENTINEL_STACK if undated and complete else scale
     return UNKNOWN
 
 

@@ -68,10 +68,15 @@ def read_facts(path: Path, href: str) -> RasterFacts:
             check_blocks(dataset, path)
         else:
             check_codestream(path)
-        return _facts(dataset, path, href, driver)
+        return dataset_facts(dataset, path, href, driver=driver, size_bytes=path.stat().st_size)
 
 
-def _facts(dataset: Any, path: Path, href: str, driver: Driver) -> RasterFacts:
+def dataset_facts(dataset: Any, path: Path, href: str, *, driver: Driver, size_bytes: int) -> RasterFacts:
+    """What an open dataset says of itself.
+
+    Raises:
+        UnreadableSceneError: It holds no measurements.
+    """
     layers = _layers(dataset, path)
     mask = _mask_kind(dataset, layers)
     return RasterFacts(
@@ -89,7 +94,7 @@ def _facts(dataset: Any, path: Path, href: str, driver: Driver) -> RasterFacts:
         tags=dataset.tags(),
         imagery=dataset.tags(ns="IMAGERY"),
         sidecars=_sidecars(dataset, path),
-        size_bytes=path.stat().st_size,
+        size_bytes=size_bytes,
     )
 
 

@@ -9,18 +9,19 @@ from services.core.errors import UnreadableSceneError
 _END_OF_CODESTREAM = b"\xff\xd9"
 
 
-def check_blocks(dataset: Any, path: Path, *, sparse: bool = True) -> None:
+def check_blocks(dataset: Any, path: Path, *, sparse: bool = True, size_bytes: int | None = None) -> None:
     """Compare every block's place in a TIFF with the size of the file.
 
     Args:
         dataset: The open TIFF.
         path: Where it is.
         sparse: A block that was never written is no fault: it reads as nodata.
+        size_bytes: Of the file, where it is none of the disk's.
 
     Raises:
         UnreadableSceneError: Some block lies beyond the end, or is missing.
     """
-    size = path.stat().st_size
+    size = path.stat().st_size if size_bytes is None else size_bytes
     down, right = dataset.block_shapes[0]
     rows, cols = -(-dataset.height // down), -(-dataset.width // right)
     # Interleaved by pixel, all bands share their blocks.

@@ -21,6 +21,8 @@ Fetch = Callable[[str], Path]
 
 _SLUG_CHARS = 40
 _DIGEST_CHARS = 10
+#: What GDAL and other converters carry over from a product's own metadata.
+_PRODUCT_TAGS = ("PRODUCT_URI", "SPACECRAFT_NAME", "PROCESSING_LEVEL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +94,12 @@ def _hear(gathered: Gathered, parts: Sequence[Part]) -> Hearsay:
     at = gathered.acquired_at
     for part in parts:
         at = at or resolve_time(part.facts.path.name, part.facts.tags, part.facts.imagery)
+        at = at or resolve_time(part.facts.tags.get("PRODUCT_URI", ""), {}, {})
     at = at or resolve_time(gathered.title, {}, {})
     names = " ".join(part.facts.path.name for part in parts)
     platform = gathered.platform or parts[0].facts.imagery.get("SATELLITEID", "")
-    return Hearsay(said=(platform, gathered.said, names), acquired_at=at)
+    tagged = " ".join(part.facts.tags[key] for part in parts for key in _PRODUCT_TAGS if key in part.facts.tags)
+    return Hearsay(said=(platform, gathered.said, names, tagged), acquired_at=at)
 
 
 def _common_grid(parts: Sequence[Part], places: Sequence[Place]) -> Place:

@@ -8,10 +8,13 @@ from affine import Affine
 from rasterio.warp import transform as warp_points
 
 from services.core.errors import GeoreferenceError, WindowError
-from services.core.grid import Window
+from services.core.grid import Window, whole
 from services.core.raster.gdal import gdal_settings, translated
 from services.core.raster.georef import corners, parse_crs
 from services.core.records import Affine6, Scene
+
+#: Points along each side of a box that is carried into another projection.
+_EDGE_STEPS = 20
 
 
 def transform_points(crs: str, lons: Sequence[float], lats: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -41,6 +44,34 @@ def pixel_at(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
         if 0 <= row < scene.shape[0] and 0 <= col < scene.shape[1]:
             return math.floor(row), math.floor(col)
     raise WindowError(f"longitude {lon:g}, latitude {lat:g} is outside {scene.title}, which covers {scene.bbox}")
+
+
+def window_of_bbox(scene: Scene, bbox: tuple[float, float, float, float]) -> Window:
+    """The pixels that a box of (west, south, east, north) in WGS84 degrees touches, cut at the scene's edge.
+
+    The box's edges are followed point by point, because straight edges in degrees are bent in most projections.
+
+    Raises:
+        WindowError: The box and the scene share no pixel.
+        GeoreferenceError: The scene is not of the Earth.
+    """
+    west, south, east, north = bbox
+    east += 360.0 if east < west else 0.0  # it crosses the antimeridian
+    steps = [step / _EDGE_STEPS for step in range(_EDGE_STEPS + 1)]
+    lons = [west + (east - west) * x for x in steps for _ in steps]
+    lats = [south + (north - south) * y for _ in steps for y in steps]
+    for turn in (0.0, 360.0, -360.0):
+        xs, ys = transform_points(scene.crs, [lon + turn for lon in lons], lats)
+        inverse = ~Affine(*scene.transform)
+        places = [inverse @ (x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        if not places:
+            continue
+        left, top = (math.floor(min(axis)) for axis in zip(*places, strict=True))
+        right, bottom = (math.ceil(max(axis)) for axis in zip(*places, strict=True))
+        window = Window(row_off=top, col_off=left, height=max(bottom - top, 1), width=max(right - left, 1))
+        if window.intersects(whole(scene.shape)):
+            return window.clip(scene.shape)
+    raise WindowError(f"the box {list(bbox)} is outside {scene.title}, which covers {scene.bbox}")
 
 
 def window_footprints(transform: Affine6, windows: Iterable[Window]) -> list[shapely.Polygon]:

@@ -20,6 +20,9 @@ class Scale:
 
 
 UNKNOWN = Scale(1.0, 0.0, "none")
+#: All 13 bands in one file without date or baseline: such stacks are made for training and analysis, without the offset
+#: of the agency's newer files. A single band or three are not that plain, and stay UNKNOWN.
+SENTINEL_STACK = Scale(1e-4, 0.0, "sensor")
 #: From this processing baseline on, Sentinel-2 products carry an offset of -1000.
 _OFFSET_BASELINE = 4.0
 _OFFSET_FROM = datetime(2022, 1, 25, tzinfo=UTC)

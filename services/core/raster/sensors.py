@@ -7,7 +7,7 @@ RADIO_ADD_OFFSET from processing baseline 04.00, NODATA 0); Landsat 8-9 Collecti
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -60,6 +60,9 @@ _LAUNCHED = {
 }
 _ENDED = {Sensor.TM: datetime(2024, 1, 19, tzinfo=UTC)}
 _CODE = re.compile(r"(?:^|[^A-Z0-9])(?:(SR|ST)_)?(B0*(\d{1,2})(A|_VCID_[12])?)(?![A-Z0-9])", re.IGNORECASE)
+_LEVEL_1C = re.compile(
+    r"(?:^|[^A-Z0-9])S2[A-D]?[-_ ](?:MSI[-_ ]?)?L1C|MSIL1C|sentinel[-_ ]?2.*L(?:evel)?[-_ ]?1C", re.IGNORECASE
+)
 _START, _STOP = r"(?:^|[^A-Z0-9])", r"(?![A-Z0-9])"
 #: How platform metadata and file names give the sensor away.
 _PLATFORMS = tuple(
@@ -128,6 +131,31 @@ def pick_sensor(codes: Collection[BandCode], *, said: Iterable[str], acquired_at
         return Sensor.OLI
     could = [sensor for sensor in Sensor if have and have <= _BANDS[sensor].keys() and _in_orbit(sensor, acquired_at)]
     return could[0] if len(could) == 1 else None
+
+
+def implied_codes(said: Iterable[str], dtypes: Sequence[str]) -> tuple[BandCode, ...]:
+    """The codes of bands that nobody named, where their number and the product's name leave one answer; else none.
+
+    That is Sentinel-2 Level-1C alone: 13 bands of uint16, in the order of its specification (B8A after B08).
+
+    Args:
+        said: Platform, title and file names.
+        dtypes: Of all the layers of the one file.
+    """
+    bands = tuple(_BANDS[Sensor.MSI])
+    if list(dtypes) != ["uint16"] * len(bands) or not _LEVEL_1C.search(" ".join(said)):
+        return ()
+    return tuple(BandCode(code, _padded(code), "") for code in bands)
+
+
+def _padded(code: str) -> str:
+    """`B4` as the agency writes it: `B04`."""
+    return f"B0{code[1:]}" if code[1:].isdigit() and len(code) == len("B4") else code
+
+
+def all_of_sentinel(codes: Collection[BandCode]) -> bool:
+    """Whether these are the 13 bands of Sentinel-2's Level-1C, each once."""
+    return sorted(code.code for code in codes) == sorted(_BANDS[Sensor.MSI])
 
 
 def sensor_name(sensor: Sensor, code: BandCode) -> str | None:

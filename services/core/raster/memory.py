@@ -1,0 +1,133 @@
+"""A GeoTIFF that came as bytes, as a scene: nothing of it touches the disk, and nothing beside it exists.
+
+Only GDAL's GTiff driver may look at the bytes, under a name of ours in a folder of memory of its own: no VRT, no
+sidecar, no address inside the file can lead anywhere else.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rasterio.io import MemoryFile
+
+from services.core.errors import GeoreferenceError, RequestError, UnreadableSceneError
+from services.core.raster.bands import BandHint, Hearsay, Part, build_bands
+from services.core.raster.facts import RasterFacts, dataset_facts
+from services.core.raster.footprint import ground_gsd_m
+from services.core.raster.gdal import gdal_settings, open_raster, translated
+from services.core.raster.georef import Place, crs_text, resolve_place
+from services.core.raster.intact import check_blocks
+from services.core.raster.read import SceneReader
+from services.core.records import Asset, Band, MaskKind, Scene
+
+_NAME = "image.tif"
+#: Each has to be looked up; a thousand rows of strips in a dozen bands are far fewer.
+_MOST_BLOCKS = 2**16
+
+
+class MemoryScene:
+    """An image and its bytes, while they are at hand."""
+
+    def __init__(self, scene: Scene, name: str, *, placed: bool) -> None:
+        self.scene = scene
+        self.placed = placed  #: whether it says where on the ground it lies, so that its GSD means something
+        self._name = name
+
+    @contextmanager
+    def reader(self, bands: Sequence[Band]) -> Iterator[SceneReader]:
+        """Reads windows of these bands; belongs to the calling thread."""
+        with SceneReader(self.scene, bands, open_asset=lambda _: self._name) as reader:
+            yield reader
+
+
+@contextmanager
+def open_image(body: bytes, *, max_pixels: int, names: Sequence[str] = ()) -> Iterator[MemoryScene]:
+    """Look at the bytes of a GeoTIFF as `open_scene` looks at a file; a georeference is welcome but not demanded.
+
+    Args:
+        body: The file.
+        max_pixels: Of one band, decoded; checked before any pixel is.
+        names: Of its bands, in order, where the file does not say.
+
+    Raises:
+        UnreadableSceneError: Not a GeoTIFF, cut short, damaged, or larger than that.
+        RequestError: Another number of names than bands.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(gdal_settings())
+        with translated("the image", "it cannot be opened as a GeoTIFF"):
+            memory = stack.enter_context(MemoryFile(body, filename=_NAME))
+        with _renamed(memory.name), open_raster(memory.name, "GTiff") as dataset, translated("the image"):
+            _check_size(dataset, max_pixels)
+            check_blocks(dataset, Path("the image"), size_bytes=len(body))
+            facts = dataset_facts(dataset, Path(memory.name), "the image", driver="GTiff", size_bytes=len(body))
+        yield _described(facts, body, names, memory.name)
+
+
+@contextmanager
+def _renamed(name: str) -> Iterator[None]:
+    """Sentences speak of "the image": where in memory it stood is nobody's business."""
+    try:
+        yield
+    except UnreadableSceneError as exc:
+        raise UnreadableSceneError(str(exc).replace(name, "the image")) from exc
+
+
+def _check_size(dataset: Any, max_pixels: int) -> None:
+    """Refuse by what the head says: pixels, blocks that are larger than the image, bands without number."""
+    down, right = dataset.block_shapes[0]
+    blocks = -(-dataset.height // down) * -(-dataset.width // right) * dataset.count
+    if dataset.height * dataset.width > max_pixels:
+        raise UnreadableSceneError(
+            f"the image has {dataset.height} by {dataset.width} pixels, more than the {max_pixels} that are looked at "
+            "in one request; send a part of it, or map it with `swath run`"
+        )
+    if down * right > 4 * max_pixels or blocks > _MOST_BLOCKS:
+        raise UnreadableSceneError("the image is cut into blocks of a size that makes no sense; write it anew")
+
+
+def _described(facts: RasterFacts, body: bytes, names: Sequence[str], name: str) -> MemoryScene:
+    if names and len(names) != len(facts.layers):
+        raise RequestError(f"the image has {len(facts.layers)} bands, but {len(names)} are named")
+    hints = tuple(BandHint(name=each, forced=True) for each in names)
+    bands = build_bands((Part(facts=facts, hints=hints),), Hearsay(said=(), acquired_at=None))
+    place = _place(facts)
+    mask = facts.mask
+    if mask is MaskKind.NONE and any(band.nodata is not None for band in bands):
+        mask = MaskKind.NODATA
+    a, b, c, d, e, f = tuple(facts.transform)[:6]
+    digest = hashlib.sha256(body).hexdigest()
+    asset = Asset(
+        href="the image",
+        sha256=digest,
+        size_bytes=len(body),
+        driver="GTiff",
+        shape=facts.shape,
+        block_shape=facts.block_shape,
+        transform=(a, b, c, d, e, f),
+        mask=mask,
+    )
+    scene = Scene(
+        id=f"image-{digest[:10]}",
+        title="the image",
+        source="the image",
+        digest=digest,
+        assets=(asset,),
+        bands=bands,
+        shape=facts.shape,
+        crs="" if place is None else crs_text(place.crs),
+        transform=(a, b, c, d, e, f),
+        gsd_m=1.0 if place is None else ground_gsd_m(place),
+    )
+    return MemoryScene(scene, name, placed=place is not None)
+
+
+def _place(facts: RasterFacts) -> Place | None:
+    if facts.crs is None or facts.transform.is_identity:
+        return None
+    try:
+        return resolve_place(facts, crs=None, bounds=None)
+    except GeoreferenceError:  # a place nobody needs here
+        return None

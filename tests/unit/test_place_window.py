@@ -1,0 +1,80 @@
+"""From a box in degrees to pixels of a scene: cut at its edge, over the antimeridian, refused where none is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.core.area import area_cells
+from services.core.errors import WindowError
+from services.core.flow.tile import Layer
+from services.core.grid import Window
+from services.core.raster.place import pixel_at, window_of_bbox
+from services.core.records import Scene
+from tests import catalogs
+
+DEGREES = {"crs": "EPSG:4326", "shape": (200, 400), "transform": (0.01, 0.0, 10.0, 0.0, -0.01, 50.0)}
+UTM = {"crs": "EPSG:32632", "shape": (1000, 800), "transform": (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)}
+
+
+def placed(**place) -> Scene:
+    return catalogs.scene(**{**DEGREES, **place})
+
+
+def test_a_box_of_whole_pixels_is_exactly_those_pixels():
+    window = window_of_bbox(placed(), (10.5, 49.5, 11.0, 49.75))
+    assert window == Window(row_off=25, col_off=50, height=25, width=50)
+
+
+def test_a_box_within_one_pixel_is_that_pixel():
+    assert window_of_bbox(placed(), (10.501, 49.501, 10.502, 49.502)).shape == (1, 1)
+
+
+def test_a_box_that_reaches_out_is_cut_at_the_edge():
+    assert window_of_bbox(placed(), (0, 0, 90, 80)) == Window(row_off=0, col_off=0, height=200, width=400)
+
+
+@pytest.mark.parametrize("box", [(20, 49, 21, 50), (10, 51, 11, 52), (-170, 49, -169, 50)])
+def test_a_box_beside_the_scene_is_refused(box):
+    with pytest.raises(WindowError, match="outside"):
+        window_of_bbox(placed(), box)
+
+
+@pytest.mark.parametrize("first_lon", [179.0, -181.0])
+def test_a_box_over_the_antimeridian_finds_its_pixels(first_lon):
+    scene = placed(transform=(0.01, 0.0, first_lon, 0.0, -0.01, 50.0))
+    window = window_of_bbox(scene, (179.5, 49.0, -179.5, 49.5))
+    assert window == Window(row_off=50, col_off=50, height=50, width=100)
+
+
+def test_a_scene_that_counts_from_0_to_360_is_found():
+    scene = placed(transform=(0.01, 0.0, 350.0, 0.0, -0.01, 50.0))
+    assert window_of_bbox(scene, (-9.5, 49.0, -9.0, 49.5)) == Window(row_off=50, col_off=50, height=50, width=50)
+
+
+@given(
+    lon=st.floats(9.02, 9.07),
+    lat=st.floats(45.08, 45.14),
+    wide=st.floats(1e-4, 0.02),
+    high=st.floats(1e-4, 0.01),
+    x=st.floats(0, 1),
+    y=st.floats(0, 1),
+)
+def test_every_place_in_the_box_is_in_its_window(lon, lat, wide, high, x, y):
+    scene = placed(**UTM)
+    window = window_of_bbox(scene, (lon, lat, lon + wide, lat + high))
+    row, col = pixel_at(scene, lon + x * wide, lat + y * high)
+    assert window.row_off <= row < window.row_end
+    assert window.col_off <= col < window.col_end
+
+
+@pytest.mark.parametrize(
+    ("step", "cells"),
+    [
+        (1.0, Window(row_off=10, col_off=20, height=30, width=40)),
+        (16.0, Window(row_off=0, col_off=1, height=3, width=3)),
+        (2.5, Window(row_off=4, col_off=8, height=12, width=16)),
+    ],
+)
+def test_cells_are_all_that_the_window_touches(step, cells):
+    layer = Layer(bands=("a",), shape=(100, 100), step=step)
+    assert area_cells(layer, Window(row_off=10, col_off=20, height=30, width=40)) == cells
