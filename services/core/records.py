@@ -196,6 +196,42 @@ class RegisteredModel(Record):
     contract: dict[str, Any]
 
 
+class ModelStage(StrEnum):
+    """What a site may do with a package."""
+
+    CANDIDATE = "candidate"  #: kept, and waiting for its judges
+    PRODUCTION = "production"  #: what the model's name means here; one per name
+    RETIRED = "retired"  #: kept for what it made; reachable by its digest only
+
+
+class StageChange(Record):
+    """One step in the history of a model's name."""
+
+    name: str
+    step: int  #: 1, 2, 3 … per name
+    digest: Sha256
+    stage: ModelStage
+    who: str  #: `user@host`, or what the promoter called itself
+    why: str
+    created_at: datetime
+
+
+class ApiKey(Record):
+    """A key of the online service as the catalog keeps it: the secret itself is nowhere."""
+
+    id: str
+    name: str
+    hash: Sha256  #: of the secret
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def usable_at(self, moment: datetime) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
+
+
 class Refusal(Record):
     """A source that ingest refused, and why; kept so that nobody has to find out twice."""
 

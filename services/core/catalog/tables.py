@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 #: The newest migration; a test compares it with the files, so that opening a catalog need not import Alembic.
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 
 #: Not Alembic's default name: Prefect's server keeps its own `alembic_version`, and may share the database.
 VERSION_TABLE = "swath_schema"
@@ -94,8 +94,7 @@ refusals = Table(
     Index(None, "created_at", "id"),
 )
 
-# One row per package. Stages (candidate, production, retired; who, when, why) will be a table of their own that
-# points at `digest`, and never change a row here.
+# One row per package; what becomes of it is told in `model_stages`.
 models = Table(
     "models",
     metadata,
@@ -107,6 +106,21 @@ models = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Index(None, "created_at", "digest"),
     Index(None, "name", "created_at"),
+)
+
+# A history: rows are added, never changed. The newest row of a digest is its stage. `step` counts without gaps per
+# name, so of two who would follow the same step one is refused: this key is what keeps one production per name.
+model_stages = Table(
+    "model_stages",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("digest", Text, ForeignKey("models.digest"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index(None, "digest", "step"),
 )
 
 runs = Table(
@@ -175,4 +189,18 @@ products = Table(
     Column("coverage", Document, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Index(None, "created_at", "run_id"),
+)
+
+# Keys of the online service; the secret itself is nowhere.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+    Index(None, "created_at", "id"),
 )

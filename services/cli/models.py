@@ -1,0 +1,190 @@
+"""`swath models`: what this installation knows, and what each package may be used for."""
+
+import getpass
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from services.cli.output import console, print_facts, print_json, print_table
+from services.core.catalog.stages import Stages
+from services.core.errors import ObjectNotFoundError, RequestError, StorageRefusedError
+from services.core.log import configure_logging
+from services.core.model.package import (
+    ModelPackage,
+    load_package,
+    save_package,
+    shipped_names,
+    shipped_package,
+)
+from services.core.model.registry import find_package, find_registered, keep_package, package_by_digest
+from services.core.records import ModelStage, StageChange
+from services.core.settings import load_settings
+from services.core.site import Site, open_site
+
+
+def list_models(*, limit: int, as_json: bool) -> int:
+    """Shipped packages first, then registered ones, newest first."""
+    with open_here() as site:
+        shipped = [shipped_package(name) for name in shipped_names()]
+        models = [_row(package, "shipped") for package in shipped]
+        known = {package.digest for package in shipped}
+        models += [
+            {"name": model.name, "kind": model.kind, "digest": model.digest, "source": model.href}
+            for model in site.catalog.models(limit=limit)
+            if model.digest not in known
+        ]
+        models = models[:limit]
+        stages = Stages(site.catalog).stages([model["digest"] for model in models])
+    for model in models:
+        model["stage"] = stages.get(model["digest"])
+    if as_json:
+        print_json({"models": models})
+    else:
+        rows = [[m["name"], m["kind"], m["digest"][:12], m["stage"] or "-", m["source"]] for m in models]
+        print_table(["model", "kind", "digest", "stage", "source"], rows)
+    return 0
+
+
+def show_model(wanted: str, *, as_json: bool) -> int:
+    """Everything about one package: contract, files, precisions, card, and its name's history."""
+    with open_here() as site:
+        package = _find(site, wanted)
+        name = package.contract.name
+        history = [step for step in Stages(site.catalog).stage_history(name) if step.digest == package.digest]
+        facts = _row(package, "shipped" if package.digest in _shipped_digests() else "registered")
+    facts |= {
+        "stage": history[-1].stage if history else None,
+        "precisions": list(package.precisions),
+        "files": {name: {"sha256": package.files[name], "bytes": package.sizes[name]} for name in package.files},
+        "contract": package.contract.model_dump(mode="json"),
+        "history": [step.model_dump(mode="json") for step in history],
+        "card": package.card,
+    }
+    if as_json:
+        print_json(facts)
+        return 0
+    _show(facts, package, history)
+    return 0
+
+
+def add_model(source: str, *, who: str | None, as_json: bool) -> int:
+    """Keep a package in the store under its digest, as a candidate; again, nothing changes."""
+    with open_here() as site:
+        package = shipped_package(source) if source in shipped_names() else load_package(Path(source))
+        keep_package(package, catalog=site.catalog, store=site.store)
+        stages = Stages(site.catalog)
+        steps = stages.add_candidate(package.digest, who=who or person(), why="added")
+        facts = _row(package, "registered") | {"stage": stages.stage(package.digest), "added": bool(steps)}
+    _tell(facts, as_json=as_json, then=f"next: swath models promote {package.digest[:12]} --why ...")
+    return 0
+
+
+def export_model(wanted: str, *, out: str, only_onnx: bool, as_json: bool) -> int:
+    """Write a package to a folder, or its network alone to a file."""
+    target = Path(out)
+    with open_here() as site:
+        package = _find(site, wanted)
+    if only_onnx:
+        _write_new(target, package.read("model.onnx"))
+    else:
+        save_package(target, {name: package.read(name) for name in package.files})
+    _tell(_row(package, "exported") | {"out": str(target)}, as_json=as_json)
+    return 0
+
+
+def promotable(site: Site, wanted: str) -> tuple[ModelPackage, ModelPackage | None]:
+    """A registered package (or a shipped one, by name), and the one its name means here now; None: nothing does."""
+    if wanted in shipped_names() and Stages(site.catalog).production(wanted) is None:
+        keep_package(shipped_package(wanted), catalog=site.catalog, store=site.store)
+        wanted = shipped_package(wanted).digest
+    found = find_registered(wanted, site.catalog)
+    cache = site.scratch / "models"
+    candidate = package_by_digest(found.digest, store=site.store, cache=cache)
+    current = Stages(site.catalog).production(found.name)
+    if current is not None:
+        return candidate, package_by_digest(current.digest, store=site.store, cache=cache)
+    return candidate, shipped_package(found.name) if found.name in shipped_names() else None
+
+
+def parse_stage(text: str) -> ModelStage:
+    """A stage by name.
+
+    Raises:
+        RequestError: There is none such.
+    """
+    try:
+        return ModelStage(text)
+    except ValueError as exc:
+        raise RequestError(f"--to {text} is no stage; write {', '.join(ModelStage)}") from exc
+
+
+def person() -> str:
+    """`user@host` of whoever runs this process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's numeric user has no name
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+def open_here() -> Site:
+    """This installation, as its settings say."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    return open_site(settings)
+
+
+def find_here(site: Site, wanted: str) -> ModelPackage:
+    """A package by name, folder or digest."""
+    return find_package(wanted, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+
+
+def _find(site: Site, wanted: str) -> ModelPackage:
+    """As `find_here`, and by a name that is known but not in production: showing it harms nobody."""
+    try:
+        return find_here(site, wanted)
+    except ObjectNotFoundError as exc:
+        with suppress(ObjectNotFoundError):
+            newest = site.catalog.model(wanted)
+            return package_by_digest(newest.digest, store=site.store, cache=site.scratch / "models")
+        raise exc from None
+
+
+def _shipped_digests() -> set[str]:
+    return {shipped_package(name).digest for name in shipped_names()}
+
+
+def _row(package: ModelPackage, source: str) -> dict[str, Any]:
+    contract = package.contract
+    return {"name": contract.name, "kind": contract.kind, "digest": package.digest, "source": source}
+
+
+def _write_new(target: Path, body: bytes) -> None:
+    if target.exists():
+        raise RequestError(f"{target} is there already; name another file, or remove it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(body)
+    except OSError as exc:
+        raise StorageRefusedError(f"{target} cannot be written: {exc.strerror}") from exc
+
+
+def _tell(facts: dict[str, Any], *, as_json: bool, then: str | None = None) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    print_facts({key: value for key, value in facts.items() if value is not None})
+    if then is not None:
+        console.print(then, soft_wrap=True, markup=False)
+
+
+def _show(facts: dict[str, Any], package: ModelPackage, history: list[StageChange]) -> None:
+    print_facts({key: facts[key] or "-" for key in ("name", "kind", "digest", "stage", "source")})
+    print_facts({"precisions": ", ".join(package.precisions), "bands": ", ".join(package.contract.bands) or "all"})
+    print_table(["file", "bytes", "sha256"], [[n, package.sizes[n], package.files[n][:12]] for n in package.files])
+    if history:
+        rows = [[step.stage, f"{step.created_at:%Y-%m-%d %H:%M}", step.who, step.why] for step in history]
+        print_table(["stage", "when (UTC)", "who", "why"], rows)
+    console.print(package.card, markup=False)

@@ -1,0 +1,169 @@
+"""`swath models evaluate` and `swath models promote`: how good a package is, and whether it may replace another."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.cli.models import find_here, open_here, parse_stage, person, promotable
+from services.cli.output import console, print_facts, print_json, print_table
+from services.core.catalog.stages import Stages
+from services.core.errors import RequestError, StorageRefusedError
+from services.core.model.backends import Backend, open_backend
+from services.core.model.package import ModelPackage
+from services.core.records import ModelStage
+from services.core.settings import Settings
+from services.core.site import Site
+
+if TYPE_CHECKING:
+    from services.training.evaluate_images import ImageVerdict
+    from services.training.evaluate_scene import SceneVerdict
+    from services.training.images import LabelledImages
+    from services.training.promotion import Admission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Where the truth is: a zip or folder of images, or a scene and its labels."""
+
+    data: str
+    labels: str | None = None
+    first_class: int = 1
+
+
+def evaluate_command(wanted: str, held: HeldOut, *, out: str | None, as_json: bool) -> int:
+    """Judge a package, and write the numbers and the picture where asked."""
+    with open_here() as site:
+        package = find_here(site, wanted)
+        images = _read_images(held, package)
+        verdict = _judge(site.settings, package, held, images)
+        report = verdict.as_json()
+        if images is not None:
+            from services.training.evaluate_images import measure_speeds
+
+            threads = _threads(site.settings)
+            report["images_per_second"] = measure_speeds(package, images, threads=threads)
+            report["threads"] = threads
+    if out is not None:
+        _write(Path(out), package, verdict, report)
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+    return 0
+
+
+def promote_command(
+    wanted: str, held: HeldOut | None, *, to: str, why: str, who: str | None = None, as_json: bool = False
+) -> int:
+    """Change a package's stage; production only after its own checks, and a comparison with what it replaces."""
+    stage = parse_stage(to)
+    with open_here() as site:
+        stages = Stages(site.catalog)
+        candidate, incumbent = promotable(site, wanted)
+        after = len(stages.stage_history(candidate.contract.name))
+        admission = _admit(site, candidate, incumbent, held) if stage == ModelStage.PRODUCTION else None
+        steps = stages.promote(candidate.digest, stage=stage, who=who or person(), why=why, after=after)
+    if as_json:
+        checks = None if admission is None else admission.as_json()
+        print_json({"steps": [step.model_dump(mode="json") for step in steps], "checks": checks})
+        return 0
+    if not steps:
+        console.print(f"{candidate.contract.name} {candidate.digest[:12]} is {stage} already")
+    for step in steps:
+        console.print(f"{step.name} {step.digest[:12]} is now [bold]{step.stage}[/bold]", soft_wrap=True)
+    return 0
+
+
+def _admit(site: Site, candidate: ModelPackage, incumbent: ModelPackage | None, held: HeldOut | None) -> "Admission":
+    from services.training.promotion import admit
+
+    if held is None:
+        return admit(candidate, incumbent)
+
+    images = _read_images(held, candidate)
+
+    def measure(package: ModelPackage) -> Mapping[str, Any]:
+        return _judge(site.settings, package, held, images).held_out
+
+    return admit(candidate, incumbent, measure=measure)
+
+
+def _judge(
+    settings: Settings, package: ModelPackage, held: HeldOut, images: "LabelledImages | None"
+) -> "ImageVerdict | SceneVerdict":
+    backend = _backend(settings, package)
+    if images is None:
+        from services.training.evaluate_scene import evaluate_scene
+
+        scene, labels = Path(held.data), Path(held.labels or "")
+        return evaluate_scene(package, scene, labels, backend=backend, first_class=held.first_class)
+    from services.training.evaluate_images import evaluate_images
+
+    return evaluate_images(package, images, backend)
+
+
+def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None":
+    """Images of a zip or folder; None: the truth is a label raster."""
+    if package.contract.kind == "threshold":
+        raise RequestError(f"model {package.contract.name} is a threshold: it has no accuracy to measure")
+    if held.labels is not None:
+        return None
+    if package.contract.kind == "segmentation":
+        raise RequestError(f"model {package.contract.name} names pixels; give --data SCENE and --labels RASTER")
+    from services.training.images import read_labelled_images
+
+    return read_labelled_images(Path(held.data))
+
+
+def _backend(settings: Settings, package: ModelPackage) -> Backend:
+    return open_backend(
+        package,
+        name=settings.backend,
+        precision=settings.precision,
+        threads=_threads(settings),
+        cache=settings.scratch_path / "backends",
+    )
+
+
+def _threads(settings: Settings) -> int:
+    return settings.workers or os.cpu_count() or 1
+
+
+def _write(folder: Path, package: ModelPackage, verdict: "ImageVerdict | SceneVerdict", report: dict[str, Any]) -> None:
+    from services.training.confusion_picture import draw_confusion
+
+    names = [c.name for c in package.contract.classes]
+    right = f"{100 * verdict.accuracy.overall:.2f} % of {verdict.accuracy.pixels} right"
+    title = f"{package.contract.name} {package.digest[:12]}: {right}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "confusion.png").write_bytes(draw_confusion(verdict.accuracy.confusion, names, title=title))
+        (folder / "evaluation.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+    except OSError as exc:
+        raise StorageRefusedError(f"{folder} cannot be written: {exc.strerror}") from exc
+
+
+def _show(report: dict[str, Any]) -> None:
+    held = report["held_out"]
+    facts = {"model": f"{report['model']['name']} {report['model']['digest'][:12]}", "backend": report["backend"]}
+    facts |= {"data": held["data"][:12], "right": f"{100 * held['accuracy']:.2f} %"}
+    if "calibration" in report:
+        facts["calibration error"] = f"{100 * report['calibration']['ece']:.2f} points"
+    print_facts(facts)
+    columns = list(next(iter(report["per_class"].values())))
+    print_table(
+        ["class", *columns],
+        [[name, *(_cell(row[column]) for column in columns)] for name, row in report["per_class"].items()],
+    )
+    for backend, rate in report.get("images_per_second", {}).items():
+        told = rate if isinstance(rate, str) else f"{rate:.0f} images/s on {report['threads']} threads"
+        console.print(f"{backend}: {told}", soft_wrap=True, markup=False)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{100 * value:.2f} %"

@@ -1,0 +1,86 @@
+"""A user's PyTorch module from its file, with its weights. Importing it runs their code: only where they say so."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from services.core.errors import ObjectNotFoundError, PackageError, RequestError
+
+#: What a user's own code may well raise while it is imported or built; the traceback is theirs (`--debug`).
+_USER_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+
+
+def load_module(target: str, weights: Path, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build `FILE.py:Class` with its keywords and load its weights, in evaluation mode.
+
+    Args:
+        target: `net.py:MyNet`.
+        weights: `.safetensors`; a `.pt` or `.pth` of plain tensors is read too, and no other pickle.
+        arguments: Keywords of the class.
+
+    Raises:
+        ObjectNotFoundError: No such file.
+        RequestError: Not a module, or its own code fails.
+        PackageError: The weights are unsafe, damaged, or not this module's.
+    """
+    network = _build(target, arguments)
+    state = _read_weights(weights)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as exc:
+        first = str(exc).splitlines()[-1].strip()
+        raise PackageError(f"the weights in {weights.name} do not fit {target}: {first}") from exc
+    return network.eval()
+
+
+def _build(target: str, arguments: Mapping[str, Any]) -> nn.Module:
+    file, _, name = target.rpartition(":")
+    path = Path(file)
+    if path.suffix != ".py" or not name.isidentifier():
+        raise RequestError(f"module {target!r} is not FILE.py:Class")
+    if not path.is_file():
+        raise ObjectNotFoundError(f"no module file at {path}")
+    spec = importlib.util.spec_from_file_location(f"swath_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"module file {path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        network = getattr(module, name)(**arguments)
+    except _USER_ERRORS as exc:
+        raise RequestError(f"{target} cannot be built: {type(exc).__name__}: {exc}; see --debug") from exc
+    if not isinstance(network, nn.Module):
+        raise RequestError(f"{target} makes a {type(network).__name__}, not a torch.nn.Module")
+    return network
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ObjectNotFoundError(f"no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix in {".pt", ".pth"}:
+            return _only_tensors(torch.load(path, map_location="cpu", weights_only=True), path)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as exc:
+        raise PackageError(
+            f"{path.name} is damaged or holds more than tensors, which Swath never unpickles; "
+            "save it with safetensors.torch.save_file(module.state_dict(), ...)"
+        ) from exc
+    raise PackageError(f"weights {path.name} are neither .safetensors nor a .pt of plain tensors; save as safetensors")
+
+
+def _only_tensors(found: object, path: Path) -> dict[str, Tensor]:
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise PackageError(f"{path.name} is no state dict of tensors; save module.state_dict() alone, as safetensors")
+    return found

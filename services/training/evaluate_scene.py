@@ -1,0 +1,68 @@
+"""How right a segmentation is on a scene and its class raster, by the operators of a batch run."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from services.core.errors import ContractError, ObjectNotFoundError
+from services.core.model.backends import Backend
+from services.core.model.package import ModelPackage
+from services.training.evaluate import Accuracy, judge, map_scene
+from services.training.samples import read_labelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneVerdict:
+    """What a package made of a labelled scene."""
+
+    package: ModelPackage
+    backend: str
+    data: str  #: digest of scene and labels
+    accuracy: Accuracy
+
+    @property
+    def held_out(self) -> dict[str, Any]:
+        """For `held_out` of metrics.json, which promotion compares."""
+        return {"data": self.data, "pixels": self.accuracy.pixels, "accuracy": round(self.accuracy.overall, 6)}
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, with classes by name."""
+        return {
+            "model": {"name": self.package.contract.name, "digest": self.package.digest},
+            "backend": self.backend,
+            "held_out": self.held_out,
+            **self.accuracy.as_json(self.package.contract.classes),
+        }
+
+
+def evaluate_scene(
+    package: ModelPackage, scene: Path, labels: Path, *, backend: Backend, first_class: int
+) -> SceneVerdict:
+    """Map a scene and compare every labelled pixel.
+
+    Args:
+        package: A segmentation.
+        scene: A scene file.
+        labels: Class raster on the scene's grid.
+        backend: To map with.
+        first_class: The number in `labels` that means class value 0; smaller ones are unlabelled.
+
+    Raises:
+        ContractError: Not a segmentation, or the scene is not what it takes.
+        ObjectNotFoundError: No such file.
+    """
+    if package.contract.kind != "segmentation":
+        raise ContractError(f"model {package.contract.name} is a {package.contract.kind}; labels of pixels do not fit")
+    if not labels.is_file():
+        raise ObjectNotFoundError(f"no label raster at {labels}")
+    known = read_labelled(scene, labels, contract=package.contract, first_class=first_class)
+    answers = map_scene(package, known.scene, backend)
+    everywhere = np.ones(known.labels.shape, np.bool_)
+    accuracy = judge(answers, known.labels, everywhere, classes=len(package.contract.classes))
+    seal = f"{known.scene.digest} {hashlib.sha256(labels.read_bytes()).hexdigest()} {first_class}"
+    return SceneVerdict(
+        package=package, backend=backend.id, data=hashlib.sha256(seal.encode()).hexdigest(), accuracy=accuracy
+    )

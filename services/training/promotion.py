@@ -1,0 +1,100 @@
+"""Whether a package may become what a model's name means: its libraries agree, and what it replaces was no better."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.core.errors import PackageError
+from services.core.model.package import ModelPackage
+from services.core.model.parity import Parity, check_parity
+
+#: A successor may be this much less right, which is within what a change of library or processor does: 0.1 points.
+TOLERANCE = 0.001
+
+#: A package's `held_out`, measured now: data, and accuracy on it.
+Measure = Callable[[ModelPackage], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Why a package was let in."""
+
+    parity: tuple[Parity, ...]
+    accuracy: float | None  #: None: there was nothing to compare it with
+    replaced_accuracy: float | None
+    data: str | None  #: digest of the images or labels both were judged by
+
+    def as_json(self) -> dict[str, Any]:
+        """For the command's answer."""
+        return {
+            "parity": [
+                {"backend": p.backend, "worst": p.worst, "mean": p.mean, "why_not": p.why_not} for p in self.parity
+            ],
+            "accuracy": self.accuracy,
+            "replaced_accuracy": self.replaced_accuracy,
+            "data": self.data,
+        }
+
+
+def admit(candidate: ModelPackage, incumbent: ModelPackage | None, *, measure: Measure | None = None) -> Admission:
+    """Check a candidate for production.
+
+    Its files were compared with its digest when it was loaded. Here its libraries are compared with each other, and
+    its accuracy with that of the package it replaces, on the same data: measured now, where `measure` is given, else
+    as both packages' metrics.json have it. Thresholds have no network and no accuracy; of them the files count alone.
+
+    Raises:
+        PackageError: It may not be promoted, and why.
+    """
+    parity = tuple(check_parity(candidate))
+    if incumbent is None or incumbent.digest == candidate.digest or candidate.contract.kind == "threshold":
+        return Admission(parity=parity, accuracy=None, replaced_accuracy=None, data=None)
+    name = candidate.contract.name
+    if incumbent.contract.kind != candidate.contract.kind:
+        raise PackageError(
+            f"model {name} is a {incumbent.contract.kind} in production and the candidate is a "
+            f"{candidate.contract.kind}; give the candidate another name"
+        )
+    mine, theirs = _figures(candidate, incumbent, measure)
+    if mine["accuracy"] < theirs["accuracy"] - TOLERANCE:
+        raise PackageError(
+            f"{candidate.digest[:12]} may not replace {incumbent.digest[:12]} as {name}: on the same held-out data it "
+            f"is right in {100 * mine['accuracy']:.2f} % and the other in {100 * theirs['accuracy']:.2f} %"
+        )
+    return Admission(
+        parity=parity, accuracy=mine["accuracy"], replaced_accuracy=theirs["accuracy"], data=str(mine["data"])
+    )
+
+
+def _figures(
+    candidate: ModelPackage, incumbent: ModelPackage, measure: Measure | None
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    if measure is not None:
+        measured = measure(candidate), measure(incumbent)
+        for package in (candidate, incumbent):
+            if _learned_from(package) == measured[0]["data"]:
+                raise PackageError(f"{package.digest[:12]} was trained on the data of --data; name some it never saw")
+        return measured
+    mine, theirs = _stated(candidate), _stated(incumbent)
+    if mine is None or theirs is None or mine["data"] != theirs["data"]:
+        raise PackageError(
+            f"{candidate.digest[:12]} cannot be compared with {incumbent.digest[:12]}, which is "
+            f"{candidate.contract.name} in production: they were not measured on the same held-out data; "
+            "name some with --data, to measure both"
+        )
+    return mine, theirs
+
+
+def _learned_from(package: ModelPackage) -> str | None:
+    """Digest of the images it was trained on, if it says so."""
+    told = package.metrics.get("training")
+    return told.get("data") if isinstance(told, dict) else None
+
+
+def _stated(package: ModelPackage) -> Mapping[str, Any] | None:
+    """`held_out` of metrics.json if it is one: the digest of the data, and the accuracy on it."""
+    told = package.metrics.get("held_out")
+    if not isinstance(told, dict) or not isinstance(told.get("data"), str):
+        return None
+    accuracy = told.get("accuracy")
+    return told if isinstance(accuracy, int | float) and 0 <= accuracy <= 1 else None
