@@ -2,21 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from services.cli.output import console, notes, print_json
 from services.core.errors import BackendUnavailableError
-from services.core.log import configure_logging
+from services.core.log import configure_logging, get_logger
 from services.core.model.package import ModelPackage
 from services.core.settings import load_settings
 
 if TYPE_CHECKING:
+    from services.training.classification import Progress as ImageProgress
     from services.training.fit import Epoch
     from services.training.fit import Progress as FitProgress
+    from services.training.fit_images import ImageEpoch
 
 
 def train_threshold_command(
@@ -47,6 +50,42 @@ def train_segmentation_command(
     return _report(report.package, as_json=as_json)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EurosatWish:
+    """Options of `swath train eurosat`; None: the schedule's own."""
+
+    epochs: int | None
+    folds: int  #: 0 or 1: no cross-validation
+    fold_epochs: int | None
+    seed: int
+
+
+def train_eurosat_command(data: str, out: str, wish: EurosatWish, *, as_json: bool) -> int:
+    """Train the EuroSAT classifier, judge it on images that it never saw, and pack it."""
+    try:
+        from services.training.classification import ImagePlan, cross_validate, train_images
+        from services.training.image_recipe import EUROSAT_RGB
+        from services.training.images import read_labelled_images
+        from services.training.pack_images import pack_images
+    except ModuleNotFoundError as exc:
+        raise BackendUnavailableError(f"training needs {exc.name}; run: pip install 'swath[train]'") from exc
+
+    configure_logging(load_settings().log_level)
+    images = read_labelled_images(Path(data))
+    EUROSAT_RGB.check_classes(images.classes, data)
+    plan = ImagePlan(recipe=EUROSAT_RGB, seed=wish.seed)
+    work = Path(f"{out.rstrip('/')}.training")
+    with _image_epochs() as progress:
+        found = None
+        if wish.folds > 1:
+            short = plan.of_epochs(wish.fold_epochs or wish.epochs)
+            found = cross_validate(images, short, folds=wish.folds, work=work, progress=progress)
+        plan = plan.of_epochs(wish.epochs)
+        trained = train_images(images, plan, work=work, progress=progress)
+    report = pack_images(trained, images, plan, Path(out), validation=found)
+    return _report(report.package, as_json=as_json)
+
+
 def _report(package: ModelPackage, *, as_json: bool) -> int:
     if as_json:
         print_json(
@@ -66,21 +105,42 @@ def _report(package: ModelPackage, *, as_json: bool) -> int:
 
 
 @contextmanager
+def _image_epochs() -> "Iterator[ImageProgress]":
+    """A bar of epochs with the accuracy, on a terminal only; without one, a log line per epoch."""
+    with _bar("{task.fields[told]}") as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def after_epoch(title: str, epoch: "ImageEpoch") -> None:
+            if title not in tasks:
+                tasks[title] = progress.add_task(title, total=epoch.of, told="")
+            told = f"{epoch.px} px  loss {epoch.loss:.3f}  validation {100 * epoch.validation:.2f} %"
+            progress.update(tasks[title], completed=epoch.number, told=told)
+            get_logger(__name__).info(
+                "epoch", training=title, number=epoch.number, of=epoch.of, loss=epoch.loss, validation=epoch.validation
+            )
+
+        yield after_epoch
+
+
+@contextmanager
 def _epochs() -> "Iterator[FitProgress]":
     """A bar of epochs with the loss, on a terminal only."""
-    progress = Progress(
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs  loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-        console=notes,
-        disable=not notes.is_terminal,
-    )
-    with progress:
+    with _bar("loss {task.fields[loss]}") as progress:
         task = progress.add_task("training", total=None, loss="-")
 
         def after_epoch(epoch: "Epoch") -> None:
             progress.update(task, total=epoch.of, completed=epoch.number, loss=f"{epoch.loss:.3f}")
 
         yield after_epoch
+
+
+def _bar(told: str) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"epochs  {told}"),
+        TimeRemainingColumn(),
+        console=notes,
+        disable=not notes.is_terminal,
+    )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from services.core.model.preprocess import Pixels, Valid
 
@@ -18,7 +18,7 @@ _LEAST_AGREEMENT, _MOST_DIFFERENCE = 0.99, 0.05
 class Agreement:
     """Answers in bf16 against fp32, on pixels the network did not learn from."""
 
-    same_class: float  #: share of pixels
+    same_class: float  #: share of answers
     worst: float  #: largest difference of a probability
     typical: float  #: mean difference
 
@@ -31,7 +31,7 @@ class Agreement:
     def as_json(self) -> dict[str, Any]:
         """For metrics.json."""
         return {
-            "how": "torch autocast to bfloat16 with fp32 accumulation, on the validation part",
+            "how": "torch autocast to bfloat16 with fp32 accumulation, on pixels it did not learn from",
             "same_class": round(self.same_class, 4),
             "largest_probability_difference": round(self.worst, 4),
             "mean_probability_difference": round(self.typical, 6),
@@ -49,11 +49,15 @@ def bf16_agreement(network: nn.Module, pixels: Pixels, part: Valid) -> Agreement
     rows, cols = np.nonzero(part)
     top, left = int(np.median(rows)) - _CHIP_PX // 2, int(np.median(cols)) - _CHIP_PX // 2
     top, left = max(top, 0), max(left, 0)
-    chip = torch.from_numpy(pixels[None, :, top : top + _CHIP_PX, left : left + _CHIP_PX].copy())
+    return agreement(network, torch.from_numpy(pixels[None, :, top : top + _CHIP_PX, left : left + _CHIP_PX].copy()))
+
+
+def agreement(network: nn.Module, chips: Tensor) -> Agreement:
+    """Compare on normalised chips (N, C, h, w); the network is in evaluation mode."""
     with torch.inference_mode():
-        exact = torch.softmax(network(chip), dim=1)
+        exact = torch.softmax(network(chips), dim=1)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            rounded = torch.softmax(network(chip).float(), dim=1)
+            rounded = torch.softmax(network(chips).float(), dim=1)
     difference = (exact - rounded).abs()
     same = exact.argmax(dim=1) == rounded.argmax(dim=1)
     return Agreement(

@@ -16,6 +16,7 @@ from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.networks.registry import build_network
 from services.core.model.networks.small_unet import RECEPTIVE_RADIUS_PX
 from services.core.model.package import ModelPackage, save_package
+from services.core.model.statistics import Statistics
 from services.core.raster.classmap import UNLABELLED
 from services.core.version import code_version
 from services.training.card import segmentation_card
@@ -25,6 +26,7 @@ from services.training.fit import FitPlan, FitSamples, Progress, fit
 from services.training.precision import bf16_agreement
 from services.training.recipe import LANDCOVER_L7, Recipe
 from services.training.samples import LabelledScene, Split, normalised, plan_split, read_labelled
+from services.training.statistics import training_statistics
 
 _NETWORK = "small-unet"
 
@@ -81,9 +83,10 @@ def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath
         "baseline_random_forest_test": forest_baseline(labelled, split, seed=seed) if baseline else {},
         "training": {"seed": seed, "epochs": epochs, "code": code_version(), "torch": torch.__version__},
     }
-    test, validation = _judge(files, contract, labelled, split)
+    (test, validation), seen = _judge(files, contract, labelled, split)
     metrics |= {"test": test.as_json(contract.classes), "validation": validation.as_json(contract.classes)}
     files |= {"metrics.json": _json(metrics), "card.md": segmentation_card(recipe, metrics).encode()}
+    files |= {"statistics.json": seen.encode()}
     package = save_package(out, files)
     return Report(
         package=package,
@@ -139,8 +142,8 @@ def _network_files(
 
 def _judge(
     files: dict[str, bytes], contract: Contract, labelled: LabelledScene, split: Split
-) -> tuple[Accuracy, Accuracy]:
-    """Map the scene as a batch run would, and count: (test, validation).
+) -> tuple[tuple[Accuracy, Accuracy], Statistics]:
+    """Map the scene as a batch run would, and count: (test, validation), and what the training part looks like.
 
     The torch backend, whatever else is installed, so that the numbers in the package do not depend on it.
     """
@@ -148,10 +151,11 @@ def _judge(
         draft = save_package(Path(folder) / "draft", files | {"card.md": b"A draft, to be judged."})
         backend = open_backend(draft, name="torch", threads=torch.get_num_threads())
         answers = map_scene(draft, labelled.scene, backend)
+        seen = training_statistics(draft, labelled, split, backend)
     test, validation = (
         judge(answers, labelled.labels, part, classes=len(contract.classes)) for part in (split.test, split.validation)
     )
-    return test, validation
+    return (test, validation), seen
 
 
 def _arguments(contract: Contract) -> dict[str, int]:

@@ -16,6 +16,7 @@ from services.core.grid import TileGrid, Window
 from services.core.model.contract import Contract, ModelClass
 from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.package import ModelPackage, save_package
+from services.core.model.statistics import Tally
 from services.core.model.threshold import score_scale
 from services.core.raster.classmap import UNLABELLED, read_class_map
 from services.core.raster.open import open_scene
@@ -85,7 +86,10 @@ def train_threshold(
         classes=DARK_BRIGHT,
         threshold=threshold,
     )
-    return save_package(out, threshold_files(contract, threshold_card(contract, metrics), metrics))
+    files = threshold_files(contract, threshold_card(contract, metrics), metrics)
+    tally = Tally(contract)
+    tally.see_scores(np.concatenate([one.scores for one in tiled]).astype(np.float32))
+    return save_package(out, {**files, "statistics.json": tally.statistics().encode()})
 
 
 def score_tiles(scene: Scene, tile_px: int) -> TileScores:

@@ -72,7 +72,7 @@ def test_many_threads_get_the_answers_of_one(package: ModelPackage, backend: Bac
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=300)
     np.testing.assert_array_equal(np.concatenate(answers), expected)
 
 
@@ -85,7 +85,7 @@ def test_the_first_calls_of_a_fresh_process_do_not_wait_for_each_other() -> None
         print(len(backend.predict(np.zeros((4, 6, 256, 256), np.float32))))
     """
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, check=False)
     assert done.stdout.strip() == "4", done.stderr
 
 
@@ -140,7 +140,7 @@ def test_bf16_is_not_used_for_a_package_that_was_not_checked_in_it(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["onnxruntime", "torch"])
 def test_bf16_is_refused_by_libraries_that_lack_it(tmp_path: Path, name: Library) -> None:
-    with pytest.raises(BackendUnavailableError, match="fp32 only"):
+    with pytest.raises(BackendUnavailableError, match="set SWATH_BACKEND=openvino for bf16"):
         open_backend(make_package(tmp_path / "tiny"), name=name, precision="bf16")
 
 

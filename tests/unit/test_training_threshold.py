@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.core.errors import RequestError
 from services.core.model.package import load_package
+from services.core.model.statistics import parse_statistics
 from services.core.model.threshold import score_scale
 from services.core.raster.open import open_scene
 from services.training.threshold import labelled_threshold, otsu_threshold, score_tiles, train_threshold
@@ -59,6 +60,13 @@ def test_a_threshold_learned_without_labels_divides_the_scene(tmp_path: Path) ->
     package = train_threshold([halves(tmp_path)], tmp_path / "out", tile_px=64, name="mine")
     assert package.contract.threshold == pytest.approx(120 / 255, abs=1e-6)
     assert load_package(tmp_path / "out", digest=package.digest).contract.name == "mine"
+
+
+def test_a_learned_threshold_keeps_the_scores_of_its_tiles(tmp_path: Path) -> None:
+    package = train_threshold([halves(tmp_path)], tmp_path / "out", tile_px=64)
+    told = parse_statistics(package.read("statistics.json"), "the package")
+    assert told.classes == {"dark": 2, "bright": 2}
+    assert [place for place, count in enumerate(told.score.counts) if count] == [100 * 40 // 255, 100 * 200 // 255]
 
 
 def test_labels_decide_which_tiles_are_bright(tmp_path: Path) -> None:

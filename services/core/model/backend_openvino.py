@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest on most x86 hosts, and the only one here that computes bf16."""
+"""OpenVINO: the fastest on most x86 hosts, and the only one here that computes bf16; int8 is a graph of its own."""
 
 import threading
 
@@ -8,8 +8,10 @@ import openvino as ov
 from services.core.errors import BackendUnavailableError, PackageError
 from services.core.model.batching import Chips, FixedBatches, Probabilities, batch_size
 from services.core.model.package import ModelPackage
+from services.core.model.precision import graph_file, require_int8
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+#: The int8 graph states its own integers; what it leaves as floats stays fp32, so that answers agree across hosts.
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVinoBackend:
@@ -29,7 +31,7 @@ class OpenVinoBackend:
 
     @property
     def id(self) -> str:
-        """`openvino:fp32` or `openvino:bf16`."""
+        """`openvino:fp32`, `openvino:bf16` or `openvino:int8`."""
         return f"openvino:{self._precision}"
 
     def predict(self, chips: Chips) -> Probabilities:
@@ -53,7 +55,7 @@ class OpenVinoBackend:
         contract = package.contract
         shape = [batch_size(contract.chip_px), len(contract.bands), contract.chip_px, contract.chip_px]
         try:
-            network = self._core.read_model(package.read("model.onnx"), b"")
+            network = self._core.read_model(package.read(graph_file(self._precision)), b"")
             network.reshape(shape)
             return self._core.compile_model(network, "CPU", hints)
         except RuntimeError as exc:
@@ -62,11 +64,13 @@ class OpenVinoBackend:
 
 
 def _resolve_precision(package: ModelPackage, wanted: str, core: ov.Core) -> str:
-    """bf16 needs a CPU that computes it natively and a package that was checked with it.
+    """Int8 where the package has it, else bf16 where the CPU has it and the package was checked with it, else fp32.
 
     Raises:
-        BackendUnavailableError: bf16 is asked for without one of them.
+        BackendUnavailableError: What is asked for is not to be had.
     """
+    if wanted == "int8" or (wanted == "auto" and "int8" in package.precisions):
+        return require_int8(package)
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     checked = "bf16" in package.precisions
     if wanted == "bf16" and not (native and checked):

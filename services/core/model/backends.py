@@ -23,7 +23,7 @@ from services.core.model.batching import Chips, Probabilities, batch_size
 from services.core.model.package import ModelPackage
 
 Library = Literal["auto", "openvino", "onnxruntime", "torch"]
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
 
 #: Import name and the extra that installs it. `auto` tries the first two in this order; torch is the reference.
 _EXTRAS = {"openvino": "inference", "onnxruntime": "inference", "torch": "train"}
@@ -59,7 +59,8 @@ def open_backend(
     """Load a package into an inference library.
 
     `auto` measures the installed libraries on a few chips (well under 1.5 s) and takes the fastest. `auto` precision
-    is bf16 where the CPU computes it natively and the package was checked with it, else fp32.
+    is int8 where the package holds such a graph (it does only if it loses next to nothing), else bf16 where the CPU
+    computes it natively and the package was checked with it, else fp32.
 
     Args:
         package: Of a kind that has a network.
@@ -132,20 +133,15 @@ def _openvino(package: ModelPackage, precision: Precision, threads: int) -> Back
 def _onnxruntime(package: ModelPackage, precision: Precision, threads: int) -> Backend:
     from services.core.model.backend_onnxruntime import OnnxRuntimeBackend
 
-    _fp32_only("onnxruntime", precision)
-    return OnnxRuntimeBackend(package, threads=threads)
+    return OnnxRuntimeBackend(package, precision=precision, threads=threads)
 
 
 def _torch(package: ModelPackage, precision: Precision, threads: int) -> Backend:
     from services.core.model.backend_torch import TorchBackend
 
-    _fp32_only("torch", precision)
+    if precision in {"bf16", "int8"}:
+        raise BackendUnavailableError(f"backend torch computes fp32 only; set SWATH_BACKEND=openvino for {precision}")
     return TorchBackend(package, threads=threads)
-
-
-def _fp32_only(library: str, precision: Precision) -> None:
-    if precision == "bf16":
-        raise BackendUnavailableError(f"backend {library} computes fp32 only; set SWATH_BACKEND=openvino for bf16")
 
 
 def _fastest(backends: list[Backend], package: ModelPackage, threads: int) -> Backend:

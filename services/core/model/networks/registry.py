@@ -13,9 +13,10 @@ from torch import nn
 
 from services.core.errors import PackageError
 from services.core.model.networks.small_unet import SmallUnet
+from services.core.model.networks.tile_net import TileNet
 
 #: The whole allow-list: name in `swath:network` -> class.
-NETWORKS: Final[Mapping[str, Callable[..., nn.Module]]] = {"small-unet": SmallUnet}
+NETWORKS: Final[Mapping[str, Callable[..., nn.Module]]] = {"small-unet": SmallUnet, "tile-net": TileNet}
 
 
 def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:

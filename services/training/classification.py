@@ -1,0 +1,157 @@
+"""Train a network that names whole images, judge it on images it never saw, and pack what was judged."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from services.core.model.contract import Contract
+from services.core.model.networks.registry import build_network
+from services.training.augment import Augmentation
+from services.training.fit_images import Fitted, ImageEpoch, ImageTrainer, Part
+from services.training.image_recipe import ImageRecipe
+from services.training.image_schedule import Schedule
+from services.training.images import LabelledImages
+from services.training.split_images import Indices, all_but, stratified_folds
+
+NETWORK = "tile-net"
+#: One image in twenty tells when to stop.
+_HELD = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """All that decides which network comes out, besides the images."""
+
+    recipe: ImageRecipe
+    seed: int = 1
+    schedule: Schedule = field(default_factory=Schedule)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def of_epochs(self, epochs: int | None) -> "ImagePlan":
+        """The same plan in about this many epochs; None: as it is."""
+        return self if epochs is None else replace(self, schedule=self.schedule.of_epochs(epochs))
+
+    def digest(self, images: LabelledImages, held: Indices) -> str:
+        """Of everything the weights depend on: a checkpoint with another one is no beginning of this training."""
+        facts = {
+            "plan": [self.recipe.model_dump(mode="json"), self.seed, asdict(self.schedule), asdict(self.augmentation)],
+            "images": images.digest,
+            "held": held.tolist(),
+            "torch": torch.__version__,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A network, the contract it was trained under, and the images it never learned from."""
+
+    fitted: Fitted
+    contract: Contract
+    held: Indices  #: indices of the images that only judged
+
+
+Progress = Callable[[str, ImageEpoch], None]
+
+
+def train_images(images: LabelledImages, plan: ImagePlan, *, work: Path, progress: Progress | None = None) -> Trained:
+    """Train on 19 images in 20; the twentieth tells when to stop.
+
+    Args:
+        images: Of the recipe's classes.
+        plan: What to make.
+        work: Folder for the checkpoint; a training that was killed goes on from there.
+        progress: Called after each epoch.
+
+    Raises:
+        RequestError: The checkpoint is of another training.
+    """
+    held = stratified_folds(images.labels, folds=_HELD, seed=plan.seed)[0]
+    return _train_without(images, plan, held, work=work, progress=progress, title="training")
+
+
+def cross_validate(
+    images: LabelledImages, plan: ImagePlan, *, folds: int, work: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Accuracy on each part of the images by a network that never saw it: no image judges a network it shaped.
+
+    The last epoch is judged, not the best one, so that no choice is made by the images that judge.
+
+    Returns:
+        For metrics.json: `accuracy` per fold, `mean`, `std`, `epochs`, `images`, `cpu_minutes`.
+    """
+    scores, spent = [], 0.0
+    parts = stratified_folds(images.labels, folds=folds, seed=plan.seed)
+    for number, held in enumerate(parts, 1):
+        trained = _train_without(
+            images,
+            plan,
+            held,
+            work=work / f"fold-{number}-of-{folds}",
+            progress=progress,
+            title=f"fold {number}/{folds}",
+        )
+        scores.append(trained.fitted.history[-1]["validation"])
+        spent += trained.fitted.cpu_s
+    return {
+        "folds": folds,
+        "accuracy": scores,
+        "mean": round(float(np.mean(scores)), 6),
+        "std": round(float(np.std(scores)), 6),
+        "epochs": len(plan.schedule.sizes),
+        "images": len(images.labels),
+        "cpu_minutes": round(spent / 60, 1),
+    }
+
+
+def _train_without(
+    images: LabelledImages, plan: ImagePlan, held: Indices, *, work: Path, progress: Progress | None, title: str
+) -> Trained:
+    learn = all_but(len(images.labels), held)
+    mean, std = _levels(images, learn)
+    contract = plan.recipe.contract(mean, std)
+    torch.set_flush_denormal(True)  # numbers too small to matter cost a hundred times as much to compute with
+    with torch.random.fork_rng(devices=[]):  # the caller's own chance is none of our business
+        torch.manual_seed(plan.seed)
+        network = build_network(NETWORK, network_arguments(plan.recipe))
+    trainer = ImageTrainer(
+        network,
+        Part(images=images.pixels[learn], labels=images.labels[learn]),
+        Part(images=images.pixels[held], labels=images.labels[held]),
+        schedule=plan.schedule,
+        augmentation=plan.augmentation,
+        scaling=(mean, std),
+        seed=plan.seed,
+        work=work,
+        inputs=plan.digest(images, held),
+    )
+    fitted = trainer.run(None if progress is None else lambda epoch: progress(title, epoch))
+    return Trained(fitted=fitted, contract=contract, held=held)
+
+
+def network_arguments(recipe: ImageRecipe) -> dict[str, Any]:
+    """What `build_network` needs to make the recipe's network."""
+    return {
+        "bands": len(recipe.bands),
+        "classes": len(recipe.classes),
+        "width": recipe.width,
+        "blocks": list(recipe.blocks),
+    }
+
+
+def _levels(images: LabelledImages, learn: Sequence[int] | Indices) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per band, over the images that are learned from."""
+    counts = [np.bincount(images.pixels[learn, band].ravel(), minlength=256) for band in range(images.pixels.shape[1])]
+    levels = np.arange(256)
+    means = [float((levels * count).sum() / count.sum()) for count in counts]
+    spread = [
+        float(np.sqrt(((levels - mean) ** 2 * count).sum() / count.sum()))
+        for mean, count in zip(means, counts, strict=True)
+    ]
+    return tuple(round(mean, 4) for mean in means), tuple(round(max(value, 1e-3), 4) for value in spread)

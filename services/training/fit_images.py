@@ -1,0 +1,260 @@
+"""The training loop of whole-image classifiers: small images first, averaged weights out, resumable after a kill."""
+
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from services.training.augment import Augmentation, Augmenter, Batch, Images
+from services.training.checkpoint import read_checkpoint, write_checkpoint
+from services.training.image_schedule import Schedule, learning_rate
+
+_NAME = "training.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Images and what they show."""
+
+    images: Images  #: (N, C, H, W)
+    labels: NDArray[np.int64]  #: (N,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageEpoch:
+    """Where training stands."""
+
+    number: int  #: from 1
+    of: int
+    px: int
+    loss: float
+    validation: float  #: accuracy of the averaged weights
+    cpu_s: float  #: processor seconds so far, of all threads, over all resumptions
+
+
+@dataclass(slots=True)
+class _State:
+    """What a resumed training must know, besides tensors."""
+
+    epoch: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+    cpu_s: float = 0.0
+    rng: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """The network with its best averaged weights, in evaluation mode, and how it got there."""
+
+    network: nn.Module
+    validation: float
+    best_epoch: int
+    cpu_s: float
+    history: list[dict[str, Any]]
+
+
+class ImageTrainer:
+    """One training; `run` begins it or goes on where a killed process left it, to the same weights either way."""
+
+    def __init__(  # noqa: PLR0913  # by keyword
+        self,
+        network: nn.Module,
+        train: Part,
+        validation: Part,
+        *,
+        schedule: Schedule,
+        augmentation: Augmentation,
+        scaling: tuple[tuple[float, ...], tuple[float, ...]],
+        seed: int,
+        work: Path,
+        inputs: str,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            network: Freshly made, from a seeded torch.
+            train: What it learns from.
+            validation: What tells when to stop.
+            schedule: How long.
+            augmentation: How images may stray.
+            scaling: Mean and standard deviation per band, 8 bit levels.
+            seed: Of the order of images and all augmentation.
+            work: Folder for the checkpoint, rewritten after every epoch.
+            inputs: Digest of all that the result depends on; a checkpoint of other inputs is refused.
+        """
+        self._schedule, self._train, self._inputs = schedule, train, inputs
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+        self._average = deepcopy(self._network).eval()
+        self._best = deepcopy(self._average.state_dict())
+        self._optimiser = _optimiser(self._network, schedule)
+        self._rng = np.random.default_rng(seed)
+        mean, std = scaling
+        self._augmenter = Augmenter(augmentation, mean=mean, std=std, rng=self._rng)
+        shift = np.array(mean, np.float32)[:, None, None]
+        chips = (validation.images - shift) / np.array(std, np.float32)[:, None, None]
+        self._chips = torch.from_numpy(chips).contiguous(memory_format=torch.channels_last)
+        self._labels = torch.from_numpy(validation.labels)
+        self._path = work / _NAME
+        self._state = _State()
+
+    def run(self, progress: Callable[[ImageEpoch], None] | None = None) -> Fitted:
+        """Train to the end, or until validation has stopped improving.
+
+        Raises:
+            RequestError: The checkpoint belongs to other data, settings or code.
+        """
+        self._resume()
+        sizes = self._schedule.sizes
+        while self._state.epoch < len(sizes) and not self._stuck():
+            begun = time.process_time()
+            loss = self._epoch(self._state.epoch)
+            accuracy = self._accuracy()
+            self._state.epoch += 1
+            if accuracy >= self._state.best:
+                self._state.best, self._state.best_epoch = accuracy, self._state.epoch
+                self._best = deepcopy(self._average.state_dict())
+            self._state.cpu_s += time.process_time() - begun
+            now = ImageEpoch(
+                number=self._state.epoch,
+                of=len(sizes),
+                px=sizes[self._state.epoch - 1],
+                loss=round(loss, 5),
+                validation=round(accuracy, 6),
+                cpu_s=round(self._state.cpu_s, 1),
+            )
+            self._state.history.append(asdict(now))
+            self._save()
+            if progress is not None:
+                progress(now)
+        self._average.load_state_dict(self._best)
+        return Fitted(
+            network=self._average,
+            validation=self._state.best,
+            best_epoch=self._state.best_epoch,
+            cpu_s=self._state.cpu_s,
+            history=self._state.history,
+        )
+
+    def _stuck(self) -> bool:
+        first_full = next(i for i, px in enumerate(self._schedule.sizes) if px == self._schedule.sizes[-1])
+        since = max(self._state.best_epoch, first_full)
+        return self._state.epoch - since >= self._schedule.patience
+
+    def _epoch(self, number: int) -> float:
+        """One pass over the training images; the mean loss."""
+        schedule, steps = self._schedule, self._steps()
+        mix = number < len(schedule.sizes) * (1 - schedule.plain_share)
+        self._network.train()
+        total = 0.0
+        for at, chosen in enumerate(self._order()):
+            batch = self._augmenter.batch(
+                self._train.images[chosen], self._train.labels[chosen], px=schedule.sizes[number], mix=mix
+            )
+            total += self.step(batch, number=number * steps + at)
+        return total / steps
+
+    def step(self, batch: Batch, *, number: int) -> float:
+        """Learn from one batch, as step `number` of the whole training; the loss."""
+        schedule = self._schedule
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(schedule, number / (len(schedule.sizes) * self._steps()))
+        with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16()):
+            logits = self._network(batch.chips)
+        loss = _loss(logits.float(), batch, schedule.smoothing)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own annotation is missing
+        self._optimiser.step()
+        _follow(self._average, self._network, min(schedule.average, (number + 1) / (number + 20)))
+        return loss.item()
+
+    def _steps(self) -> int:
+        return len(self._train.labels) // self._schedule.batch
+
+    def _order(self) -> Iterator[NDArray[np.int64]]:
+        """Indices of each batch; what does not fill a last batch waits for another epoch's order."""
+        order, size = self._rng.permutation(len(self._train.labels)), self._schedule.batch
+        return (order[at * size : (at + 1) * size] for at in range(self._steps()))
+
+    def _accuracy(self) -> float:
+        """Of the averaged weights, on the validation part at full size."""
+        with torch.inference_mode():
+            right = [
+                (self._average(self._chips[at : at + 256]).argmax(dim=1) == self._labels[at : at + 256]).sum().item()
+                for at in range(0, len(self._labels), 256)
+            ]
+        return float(sum(right)) / len(self._labels)
+
+    def _save(self) -> None:
+        self._state.rng = self._rng.bit_generator.state  # type: ignore[assignment]  # numpy types it as a Mapping
+        tensors = {f"network.{name}": value for name, value in self._network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self._average.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        for at, parameter in enumerate(self._parameters()):
+            tensors[f"momentum.{at}"] = self._optimiser.state[parameter]["momentum_buffer"]
+        write_checkpoint(self._path, tensors, state=asdict(self._state), inputs=self._inputs)
+
+    def _resume(self) -> None:
+        if not self._path.exists():
+            return
+        tensors, state = read_checkpoint(self._path, inputs=self._inputs)
+        self._state = _State(**state)
+        self._rng.bit_generator.state = self._state.rng
+        for prefix, network in (("network.", self._network), ("average.", self._average)):
+            network.load_state_dict(_under(prefix, tensors))
+        self._best = _under("best.", tensors)
+        for at, parameter in enumerate(self._parameters()):
+            momentum = tensors[f"momentum.{at}"]
+            if momentum.ndim == 4:
+                momentum = momentum.contiguous(memory_format=torch.channels_last)
+            self._optimiser.state[parameter]["momentum_buffer"] = momentum
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
+
+
+def computes_bf16() -> bool:
+    """Whether this CPU multiplies in bfloat16 natively; elsewhere it would only be slower."""
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+
+
+def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
+    """Cross entropy, shared between both classes where two images were mixed."""
+    loss = functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+    if batch.share == 1.0:
+        return loss
+    other = functional.cross_entropy(logits, batch.other, label_smoothing=smoothing)
+    return batch.share * loss + (1 - batch.share) * other
+
+
+def _optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.SGD:
+    """Weight decay for kernels only: normalisation and biases have no reason to be small."""
+    kernels = [weights for weights in network.parameters() if weights.ndim > 1]
+    others = [weights for weights in network.parameters() if weights.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": schedule.decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, schedule.rate, momentum=0.9, nesterov=True)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the averaged weights and statistics a little towards the network's."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
+        if mine.is_floating_point():
+            mine.lerp_(theirs, 1 - decay)
+        else:
+            mine.copy_(theirs)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

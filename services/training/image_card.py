@@ -1,0 +1,103 @@
+"""The card of an image classifier."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.training.image_recipe import ImageRecipe
+
+
+def image_card(recipe: ImageRecipe, metrics: Mapping[str, Any]) -> str:
+    """card.md from what was measured."""
+    training, held, rounded = metrics["training"], metrics["held_out"], metrics["bf16_against_fp32"]
+    minutes = training["cpu_minutes"]
+    return f"""# {recipe.name}: {len(recipe.classes)} classes of land use
+
+Names what one {recipe.chip_px} by {recipe.chip_px} pixel chip shows, from the bands {", ".join(recipe.bands)} at
+{recipe.gsd_m[0]:g} to {recipe.gsd_m[1]:g} m per pixel: 8 bit images as they are, or reflectance, which is drawn in 8
+bits as the training images were.
+
+## Data
+
+{recipe.data}
+
+Learned from {training["images"]} images; {held["images"]} others, the same share of every class, told when to stop and
+judge it here. The package holds the very network that was judged.
+
+## How right it is
+
+**{_percent(held["accuracy"], 2)} %** of the {held["images"]} images it never learned from are named right. These
+images also chose the epoch (number {training["best_epoch"]} of {training["epochs"]}), so the figure leans to the good
+side.
+{_cross_validation(metrics)}
+| class | images | precision % | recall % | F1 % |
+|---|---|---|---|---|
+{_class_rows(metrics)}
+
+![confusion matrix](figures/confusion.png)
+
+Expected calibration error (15 bins): {_percent(metrics["calibration"]["ece"], 2)} points. The labels were smoothed in
+training, so its probabilities are, if anything, too modest.
+
+## Number formats
+
+{_int8(metrics)}
+In bfloat16 {_percent(rounded["same_class"], 2)} % of the answers stay the same, and no probability moves by more
+than {rounded["largest_probability_difference"]:.3f}.
+
+Images per second, network alone, on {training["threads"]} cores of the machine that packed it (others worked there
+too): {_speeds(metrics)}.
+
+## Limits
+
+{recipe.limits}
+
+## Making
+
+A network of its own from random weights, seed {training["seed"]}, {training["epochs"]} epochs,
+{minutes:.0f} processor minutes ({minutes / training["threads"]:.0f} minutes on {training["threads"]} cores).
+Code {training["code"]}, torch {training["torch"]}.
+Images and their order by digest: {training["data"]}.
+"""
+
+
+def _cross_validation(metrics: Mapping[str, Any]) -> str:
+    found = metrics.get("cross_validation")
+    if not found:
+        return ""
+    each = ", ".join(_percent(value, 2) for value in found["accuracy"])
+    return (
+        f"\nCross-validation, in which no image judges a network it shaped and no epoch is chosen: {found['folds']} "
+        f"folds of {found['images']} images, {found['epochs']} epochs each: **{_percent(found['mean'], 2)} %** on "
+        f"average ({each}).\n"
+    )
+
+
+def _class_rows(metrics: Mapping[str, Any]) -> str:
+    return "\n".join(
+        f"| {name} | {row['images']} | "
+        + " | ".join(_percent(row[key]) for key in ("precision", "recall", "f1"))
+        + " |"
+        for name, row in metrics["per_class"].items()
+    )
+
+
+def _int8(metrics: Mapping[str, Any]) -> str:
+    found = metrics.get("int8")
+    if not found:
+        return "Only fp32 was tried."
+    what = "kept and used where nothing else is asked for" if found["kept"] else "not kept"
+    return (
+        f"In 8 bit integers {_percent(found['int8'], 2)} % of these images are right, in fp32 "
+        f"{_percent(found['fp32'], 2)} %; at most {_percent(found['tolerance'])} points may be lost, so int8 is {what}."
+    )
+
+
+def _speeds(metrics: Mapping[str, Any]) -> str:
+    found = metrics["images_per_second"]
+    return (
+        ", ".join(f"{name} {value:.0f}" for name, value in found.items() if isinstance(value, float)) or "not measured"
+    )
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f}"

@@ -1,0 +1,213 @@
+"""Training of whole-image classifiers: augmentation, splits, resumption, and the package that comes out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from services.core.errors import RequestError
+from services.core.model.backends import open_backend
+from services.core.model.contract import ModelClass, Rendering
+from services.core.model.networks.registry import build_network
+from services.core.model.parity import check_parity
+from services.training.augment import Augmentation, Augmenter
+from services.training.classification import ImagePlan, Trained, cross_validate, train_images
+from services.training.export import onnx_bytes
+from services.training.half import half_onnx, half_weights_bytes, round_to_half
+from services.training.image_recipe import EUROSAT_RGB, ImageRecipe
+from services.training.image_schedule import Schedule, learning_rate
+from services.training.images import LabelledImages
+from services.training.pack_images import ImageReport, pack_images
+from services.training.split_images import all_but, stratified_folds, take
+
+STILL = Augmentation(shift_px=0, gain=0.0, tint=0.0, haze=0.0, cut=0.0)
+TINY = EUROSAT_RGB.model_copy(
+    update={
+        "name": "tiny-images",
+        "chip_px": 32,
+        "width": 8,
+        "blocks": (1, 1),
+        "classes": tuple(ModelClass(value=i, name=name, color="#000000") for i, name in enumerate(("dark", "light"))),
+    }
+)
+PLAN = ImagePlan(recipe=TINY, schedule=Schedule(phases=((16, 1), (32, 3)), batch=16, rate=0.02, average=0.5))
+
+
+def images(count: int = 160) -> LabelledImages:
+    """Noise around two levels of grey: a lesson any network learns."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(count) % 2
+    pixels = rng.integers(0, 60, (count, 3, 32, 32)) + 120 * labels[:, None, None, None]
+    names = tuple(f"{('dark', 'light')[label]}/{index}.png" for index, label in enumerate(labels))
+    return LabelledImages(
+        pixels=pixels.astype(np.uint8), labels=labels, classes=("dark", "light"), names=names, digest="d" * 64
+    )
+
+
+def weights(trained: Trained) -> list[torch.Tensor]:
+    return list(trained.fitted.network.state_dict().values())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train_images(images(), PLAN, work=tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="module")
+def report(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> ImageReport:
+    return pack_images(trained, images(), PLAN, tmp_path_factory.mktemp("packed") / "tiny")
+
+
+def test_an_augmented_image_is_the_image_in_one_of_eight_positions() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (1, 3, 8, 8)).astype(np.uint8)
+    eight = [np.rot90(side, turns, axes=(2, 3)) for side in (image, image[..., ::-1]) for turns in range(4)]
+    augmenter = Augmenter(STILL, mean=(0.0,) * 3, std=(1.0,) * 3, rng=np.random.default_rng(2))
+
+    made = [augmenter.batch(image, np.zeros(1, np.int64), px=8, mix=False).chips.numpy() for _ in range(100)]
+
+    places = [next(i for i, one in enumerate(eight) if np.array_equal(one, chip)) for chip in made]
+    assert set(places) == set(range(8))
+
+
+def test_a_shifted_image_is_mirrored_at_its_edge() -> None:
+    image = np.tile(np.arange(8, dtype=np.uint8), (1, 3, 8, 1))
+    shifting = replace(STILL, shift_px=2)
+    augmenter = Augmenter(shifting, mean=(0.0,) * 3, std=(1.0,) * 3, rng=np.random.default_rng(2))
+
+    chips = augmenter.batch(np.repeat(image, 64, 0), np.zeros(64, np.int64), px=8, mix=False).chips.numpy()
+
+    lines = {tuple(chip[0, 0].astype(int)) for chip in chips} | {tuple(chip[0, :, 0].astype(int)) for chip in chips}
+    assert (2, 1, 0, 1, 2, 3, 4, 5) in lines
+    assert (2, 3, 4, 5, 6, 7, 6, 5) in lines
+
+
+def test_the_share_that_is_left_is_what_was_not_pasted_over() -> None:
+    pixels = np.stack([np.full((3, 16, 16), value, np.uint8) for value in (10, 200)])
+    cutting = replace(STILL, cut=1.0)
+    augmenter = Augmenter(cutting, mean=(0.0,) * 3, std=(1.0,) * 3, rng=np.random.default_rng(5))
+
+    for _ in range(20):
+        batch = augmenter.batch(pixels, np.array([0, 1]), px=16, mix=True)
+        assert float((batch.chips[0, 0] == 10).float().mean()) == pytest.approx(batch.share)
+        assert batch.other.tolist() == [1, 0]
+
+
+def test_folds_share_no_image_and_hold_every_class_alike() -> None:
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+
+    parts = stratified_folds(labels, folds=5, seed=1)
+
+    assert sorted(np.concatenate(parts).tolist()) == list(range(100))
+    assert {tuple(np.bincount(labels[part])) for part in parts} == {(10, 6, 4)}
+    assert np.intersect1d(all_but(100, parts[0]), parts[0]).size == 0
+
+
+def test_the_rate_rises_and_then_falls_to_almost_nothing() -> None:
+    schedule = Schedule()
+    rates = [learning_rate(schedule, share) for share in (0.0, 0.1, schedule.warm_share, 0.6, 1.0)]
+    assert rates[0] < rates[1] < rates[2] == max(rates) > rates[3] > rates[4]
+    assert rates[4] < schedule.rate / 500
+
+
+def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(_: str, epoch: object) -> None:
+        if getattr(epoch, "number", 0) == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_images(images(), PLAN, work=tmp_path, progress=kill)
+    again = train_images(images(), PLAN, work=tmp_path)
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(trained), strict=True))
+    assert [epoch["number"] for epoch in again.fitted.history] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    train_images(images(), PLAN.of_epochs(2), work=tmp_path)
+    with pytest.raises(RequestError, match="other data, settings or code"):
+        train_images(images(), replace(PLAN, seed=2), work=tmp_path)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "training.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(RequestError, match="damaged"):
+        train_images(images(), PLAN, work=tmp_path)
+
+
+def test_training_stops_when_validation_no_longer_improves(tmp_path: Path) -> None:
+    patient = replace(PLAN, schedule=replace(PLAN.schedule, phases=((32, 40),), patience=3))
+    trained = train_images(images(), patient, work=tmp_path)
+    last, best = trained.fitted.history[-1]["number"], trained.fitted.best_epoch
+    assert last == 40 or last - best == 3
+
+
+def test_cross_validation_judges_every_image_once(tmp_path: Path) -> None:
+    found = cross_validate(images(), PLAN, folds=2, work=tmp_path)
+    assert found["mean"] == pytest.approx(np.mean(found["accuracy"]), abs=1e-6)
+    assert (found["folds"], found["images"], found["epochs"]) == (2, 160, 4)
+    assert found["mean"] > 0.9
+
+
+def test_a_recipe_refuses_images_of_other_classes() -> None:
+    with pytest.raises(RequestError, match="eurosat-rgb learns AnnualCrop"):
+        EUROSAT_RGB.check_classes(("cats", "dogs"), "pets.zip")
+
+
+def test_the_package_states_what_it_does_on_images_it_never_saw(report: ImageReport, trained: Trained) -> None:
+    metrics = report.package.metrics
+    held = take(images(), trained.held)
+    assert metrics["held_out"] == {"data": held.digest, "images": len(held), "accuracy": 1.0}
+    assert "figures/confusion.png" in report.package.files
+    assert "**100.00 %** of the 8 images" in report.package.card
+    assert report.package.contract.rendering == Rendering()
+
+
+def test_the_package_answers_alike_in_every_library_and_format(report: ImageReport) -> None:
+    assert {"fp32", "int8"} <= set(report.package.precisions)
+    assert {found.backend for found in check_parity(report.package)} >= {"openvino:int8", "onnxruntime:int8"}
+
+
+def test_int8_is_what_an_untold_backend_takes(report: ImageReport) -> None:
+    assert open_backend(report.package, name="openvino").id == "openvino:int8"
+    assert open_backend(report.package, name="onnxruntime").id == "onnxruntime:int8"
+    assert open_backend(report.package, name="openvino", precision="fp32").id == "openvino:fp32"
+
+
+def test_halved_kernels_give_the_same_answers_in_half_the_bytes() -> None:
+    network = build_network("tile-net", {"bands": 3, "classes": 4, "width": 16}).eval()
+    whole = onnx_bytes(network, bands=3, chip_px=32, fused=False)
+    round_to_half(network)
+
+    exact, halved = onnx_bytes(network, bands=3, chip_px=32, fused=False), b""
+    halved = half_onnx(exact)
+
+    assert len(halved) < 0.55 * len(whole)
+    assert np.array_equal(answers(halved), answers(exact))
+    assert len(half_weights_bytes(network)) < 0.55 * len(whole)
+
+
+def answers(graph: bytes) -> np.ndarray:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    chips = np.random.default_rng(1).standard_normal((2, 3, 32, 32), np.float32)
+    return np.asarray(session.run(None, {"chips": chips})[0])
+
+
+def test_a_network_of_tiles_takes_any_size() -> None:
+    network: nn.Module = build_network("tile-net", {"bands": 4, "classes": 5, "width": 8, "blocks": [1, 0, 2]}).eval()
+    assert network(torch.zeros(2, 4, 48, 80)).shape == (2, 5)
+
+
+def test_the_shipped_recipe_names_the_archives_classes() -> None:
+    recipe: ImageRecipe = EUROSAT_RGB
+    assert [c.name for c in recipe.classes] == [
+        *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
+        *("Pasture", "PermanentCrop", "Residential", "River", "SeaLake"),
+    ]
