@@ -13,13 +13,13 @@ from prefect.tasks import Task as PrefectTask
 
 from services.core.errors import RetryableError, UnreadableSceneError
 from services.core.ingest import ingest_scene
+from services.core.job import JobRequest
 from services.core.log import get_logger
 from services.core.model.registry import find_package
 from services.core.raster.open import OpenOptions
 from services.core.settings import load_settings
 from services.core.site import open_site
 from services.inference.assembly import finish
-from services.inference.job import JobRequest
 from services.inference.runs import check_sources, failing, start_run, take_up, work
 from services.tiler.prepare import prepare_scene
 

@@ -6,6 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from services.cli.keys_app import keys_app
+from services.cli.models_app import models_app
+from services.cli.options import Debug, Json, Limit, leave
+from services.cli.train_app import train_app
 from services.core.errors import RequestError, SwathError
 
 app = typer.Typer(
@@ -18,8 +22,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-train_app = typer.Typer(help="Make a model package.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
+app.add_typer(models_app, name="models")
+app.add_typer(keys_app, name="keys")
 
 Scenes = Annotated[
     list[str] | None,
@@ -33,14 +38,18 @@ BandFiles = Annotated[
 BandNames = Annotated[str | None, typer.Option("--bands", help="Names of a file's bands in order: blue,green,red.")]
 Crs = Annotated[str | None, typer.Option(help="CRS of a file that carries none, e.g. EPSG:32619; needs --bounds.")]
 Bounds = Annotated[str | None, typer.Option(help="left,bottom,right,top in --crs units.")]
-TilePx = Annotated[int | None, typer.Option("--tile-px", help="Side of a tile in pixels; default 256.")]
+TilePx = Annotated[
+    int | None,
+    typer.Option(
+        "--tile-px",
+        help="Side of a tile in pixels; default 256. With a classification model: its chip, or a part of it for a "
+        "smooth map of overlapping chips.",
+    ),
+]
 Gsd = Annotated[float | None, typer.Option("--gsd", help="Resample the scene to pixels of this many metres first.")]
 Workers = Annotated[int | None, typer.Option(help="Threads; default one per core.")]
 Memory = Annotated[str | None, typer.Option(help="Hard memory budget, e.g. 2GiB.")]
 Engine = Annotated[str, typer.Option(help="Where the work runs; here only `local`.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Limit = Annotated[int, typer.Option(help="How many at most.", min=1)]
 
 
 @app.command(epilog="Example: swath run scene.tif --model brightness --out out")
@@ -65,7 +74,7 @@ def run(
 
     del debug
     options = RunOptions(model=model, out=out, tile_px=tile_px, gsd_m=gsd, engine=engine, as_json=as_json)
-    _exit(run_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
+    leave(run_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
 
 
 @app.command(epilog="Example: swath plan scene.tif --model landcover-l7")
@@ -88,7 +97,7 @@ def plan(
 
     del debug
     options = RunOptions(model=model, tile_px=tile_px, gsd_m=gsd, as_json=as_json)
-    _exit(plan_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
+    leave(plan_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
 
 
 @app.command(epilog="Example: swath ingest LC08_folder/ s3://bucket/scene.tif")
@@ -105,7 +114,7 @@ def ingest(
     from services.cli.ingest import ingest_scenes
 
     del debug
-    _exit(ingest_scenes(_sources(scenes, band, bands, crs, bounds), as_json=as_json))
+    leave(ingest_scenes(_sources(scenes, band, bands, crs, bounds), as_json=as_json))
 
 
 @app.command(epilog="Example: swath resume r-20260101T120000-1a2b3c")
@@ -120,7 +129,7 @@ def resume(
     from services.cli.run import resume_run
 
     del debug
-    _exit(resume_run(run_id, as_json=as_json, workers=workers, memory=memory))
+    leave(resume_run(run_id, as_json=as_json, workers=workers, memory=memory))
 
 
 @app.command(epilog="Example: swath verify r-20260101T120000-1a2b3c --sample 20")
@@ -136,7 +145,16 @@ def verify(
     from services.cli.verify import verify_command
 
     del debug
-    _exit(verify_command(run_id, sample=None if every else sample, seed=seed, as_json=as_json))
+    leave(verify_command(run_id, sample=None if every else sample, seed=seed, as_json=as_json))
+
+
+@app.command(epilog="Example: swath drift r-20260101T120000-1a2b3c")
+def drift(run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = False, debug: Debug = False) -> None:
+    """Say whether a run's scene is like its model's training data."""
+    from services.cli.drift import drift_command
+
+    del debug
+    leave(drift_command(run_id, as_json=as_json))
 
 
 @app.command(epilog="Example: swath lineage r-20260101T120000-1a2b3c --lon 5.2 --lat 43.9")
@@ -151,7 +169,7 @@ def lineage(
     from services.cli.verify import lineage_command
 
     del debug
-    _exit(lineage_command(run_id, lon=lon, lat=lat, as_json=as_json))
+    leave(lineage_command(run_id, lon=lon, lat=lat, as_json=as_json))
 
 
 def _listing(noun: str, example: str) -> Callable[..., None]:
@@ -165,7 +183,7 @@ def _listing(noun: str, example: str) -> Callable[..., None]:
         from services.cli.show import list_or_show
 
         del debug
-        _exit(list_or_show(noun, show, name, limit=limit, as_json=as_json))
+        leave(list_or_show(noun, show, name, limit=limit, as_json=as_json))
 
     command.__doc__ = f"List the {noun} the catalog knows, or `show ID` one of them."
     return app.command(noun, epilog=f"Example: {example}")(command)
@@ -173,7 +191,21 @@ def _listing(noun: str, example: str) -> Callable[..., None]:
 
 _listing("scenes", "swath scenes show rgb-byte-0a1b2c3d4e --json")
 _listing("runs", "swath runs")
-_listing("models", "swath models show landcover-l7")
+
+
+@app.command(epilog="Example: swath serve --port 8000")
+def serve(
+    port: Annotated[int | None, typer.Option(help="Default 8000; 0: any free one.", min=0, max=65535)] = None,
+    host: Annotated[str | None, typer.Option(help="Default 127.0.0.1; any other wants keys.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="What /predict answers with.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Answer over HTTP: a page, an API, and probes; until Ctrl-C."""
+    from services.cli.serve import serve_command
+
+    del debug
+    leave(serve_command(port=port, host=host, model=model, as_json=as_json))
 
 
 @app.command(epilog="Example: swath doctor --json")
@@ -182,7 +214,7 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
     from services.cli.doctor import doctor_command
 
     del debug
-    _exit(doctor_command(as_json=as_json))
+    leave(doctor_command(as_json=as_json))
 
 
 @app.command(epilog="Example: swath demo --out demo-out")
@@ -196,41 +228,7 @@ def demo(
     from services.cli.demo import demo_command
 
     del debug
-    _exit(demo_command(scene or None, out=out, model=model or None))
-
-
-@train_app.command("threshold", epilog="Example: swath train threshold scene.tif --out my-threshold")
-def train_threshold(
-    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...")],
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
-    labels: Annotated[str | None, typer.Option(help="Raster of 0 and 1 on the scene's grid; left out: Otsu.")] = None,
-    tile_px: TilePx = None,
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "brightness",
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Learn the brightness threshold that splits tiles in two."""
-    from services.cli.train import train_threshold_command
-
-    del debug
-    _exit(train_threshold_command(scenes, out=out, labels=labels, tile_px=tile_px or 256, name=name, as_json=as_json))
-
-
-@train_app.command("segmentation", epilog="Example: swath train segmentation scene.tif truth.tif --out my-model")
-def train_segmentation(
-    scene: Annotated[str, typer.Argument(metavar="SCENE")],
-    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Class raster on the scene's grid, 0 is unknown.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
-    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's own.", min=1)] = None,
-    seed: Annotated[int, typer.Option()] = 7,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Train the small land-cover network, and test it on a part of the scene it never saw."""
-    from services.cli.train import train_segmentation_command
-
-    del debug
-    _exit(train_segmentation_command(scene, truth, out=out, epochs=epochs, seed=seed, as_json=as_json))
+    leave(demo_command(scene or None, out=out, model=model or None))
 
 
 def _sources(
@@ -239,11 +237,6 @@ def _sources(
     from services.cli.sources import parse_sources
 
     return parse_sources(scenes or [], band=band or [], bands=bands, crs=crs, bounds=bounds)
-
-
-def _exit(code: int) -> None:
-    if code:
-        raise typer.Exit(code)
 
 
 def main() -> None:

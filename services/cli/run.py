@@ -12,6 +12,7 @@ from services.cli.output import console, human_bytes, notes, print_facts, print_
 from services.cli.sources import SceneSource
 from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
+from services.core.job import JobRequest
 from services.core.log import configure_logging
 from services.core.model.registry import find_package
 from services.core.names import absolute, public_href
@@ -21,8 +22,8 @@ from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
 from services.inference.assembly import Outcome
 from services.inference.estimate import estimate_seconds
-from services.inference.job import JobRequest, Task
 from services.inference.runs import check_sources, complete, draft_task, resolve_out, start_run, take_up
+from services.inference.task import Task
 
 MASKED_EXIT_CODE = 65  #: published, but part of the input could not be computed
 

@@ -1,4 +1,4 @@
-"""`swath scenes`, `runs` and `models`: what the catalog knows."""
+"""`swath scenes` and `swath runs`: what the catalog knows."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from services.cli.output import console, print_facts, print_json, print_table
 from services.core.errors import RequestError
 from services.core.log import configure_logging
-from services.core.model.package import ModelPackage, shipped_names, shipped_package
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
 
@@ -41,8 +40,6 @@ def _show(record: dict[str, Any], *, as_json: bool) -> int:
 def _one(site: Site, noun: str, name: str) -> dict[str, Any]:
     if noun == "scenes":
         return site.catalog.scene(name).model_dump(mode="json")
-    if noun == "models":
-        return _model(site, name)
     run = site.catalog.run(name)
     product = site.catalog.find_product(run.id)
     return {
@@ -50,18 +47,6 @@ def _one(site: Site, noun: str, name: str) -> dict[str, Any]:
         "progress": site.ledger.progress(run.id).model_dump(mode="json"),
         "product": None if product is None else product.model_dump(mode="json"),
     }
-
-
-def _model(site: Site, name: str) -> dict[str, Any]:
-    if name in shipped_names():
-        package = shipped_package(name)
-        return {**_package_row(package), "contract": package.contract.model_dump(mode="json"), "card": package.card}
-    return site.catalog.model(name).model_dump(mode="json")
-
-
-def _package_row(package: ModelPackage) -> dict[str, Any]:
-    contract = package.contract
-    return {"name": contract.name, "kind": contract.kind, "digest": package.digest, "source": "shipped"}
 
 
 def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[object]], list[dict[str, Any]]]:
@@ -72,19 +57,9 @@ def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[objec
             for s in scenes
         ]
         return ["scene", "pixels", "gsd", "crs", "bands", "acquired"], rows, [s.model_dump(mode="json") for s in scenes]
-    if noun == "runs":
-        runs = site.catalog.runs(limit=limit)
-        rows = [[r.id, r.state.value, r.scene_id, r.model_name, r.plan.get("tiles", "-"), r.error or ""] for r in runs]
-        return ["run", "state", "scene", "model", "tiles", "error"], rows, [r.model_dump(mode="json") for r in runs]
-    models = [_package_row(shipped_package(name)) for name in shipped_names()]
-    known = {model["digest"] for model in models}
-    models += [
-        {"name": model.name, "kind": model.kind, "digest": model.digest, "source": model.href}
-        for model in site.catalog.models(limit=limit)
-        if model.digest not in known
-    ]
-    rows = [[m["name"], m["kind"], m["digest"][:12], m["source"]] for m in models[:limit]]
-    return ["model", "kind", "digest", "source"], rows, models[:limit]
+    runs = site.catalog.runs(limit=limit)
+    rows = [[r.id, r.state.value, r.scene_id, r.model_name, r.plan.get("tiles", "-"), r.error or ""] for r in runs]
+    return ["run", "state", "scene", "model", "tiles", "error"], rows, [r.model_dump(mode="json") for r in runs]
 
 
 def _minute(moment: datetime | None) -> str:

@@ -2,12 +2,13 @@
 
 from services.cli.output import console, notes, print_facts, print_json, print_table, tile_progress
 from services.core.errors import CoverageError
+from services.core.lineage import trace_pixel
 from services.core.log import configure_logging
 from services.core.product.publish import verify_files
 from services.core.settings import load_settings
 from services.core.site import open_site
 from services.inference.runs import check_sources, take_up
-from services.inference.verify import trace_pixel, verify_units
+from services.inference.verify import verify_units
 
 
 def verify_command(run_id: str, *, sample: int | None, seed: int | None, as_json: bool) -> int:
@@ -57,7 +58,7 @@ def lineage_command(run_id: str, *, lon: float, lat: float, as_json: bool) -> in
     settings = load_settings()
     configure_logging(settings.log_level)
     with open_site(settings) as site:
-        trace = trace_pixel(site, take_up(site, site.catalog.run(run_id).id), lon=lon, lat=lat)
+        trace = trace_pixel(site, run_id, lon=lon, lat=lat)
     if as_json:
         print_json(trace)
         return 0

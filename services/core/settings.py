@@ -13,6 +13,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from services.core.api_settings import ApiSettings
 from services.core.errors import ConfigError
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "k": 2**10, "m": 2**20, "g": 2**30}
@@ -55,7 +56,7 @@ def pod_index() -> int:
     return int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
 
 
-class Settings(BaseSettings):
+class Settings(ApiSettings):
     """What differs between a laptop and a cluster; frozen, and nothing else reads the environment."""
 
     model_config = SettingsConfigDict(env_prefix="SWATH_", frozen=True, extra="forbid")
@@ -74,7 +75,7 @@ class Settings(BaseSettings):
     s3_attempts: int = Field(default=8, ge=1, description="tries of one request before StorageUnavailableError")
 
     backend: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     workers: int | None = Field(default=None, ge=1, description="None: one per core")
     memory: str = Field(default="2GiB", description="hard budget of one process")
     lease_s: float = Field(default=60, gt=0, description="a worker silent for this long has lost its units")
@@ -137,6 +138,7 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"setting SWATH_{name} is wrong: {first['msg'].removeprefix('Value error, ')}") from exc
+        what = f"setting SWATH_{name} is" if name else "settings are"  # a rule over several has no name
+        raise ConfigError(f"{what} wrong: {first['msg'].removeprefix('Value error, ')}") from exc
     except ValueError as exc:  # tomllib's decode error is one
         raise ConfigError(f"{path} is not valid TOML: {exc}") from exc

@@ -14,7 +14,7 @@ from services.core.site import Site
 from services.core.unit import UnitBlock
 from services.core.worker import worker_alive
 from services.inference.hold import StoppedError, hold_claims
-from services.inference.job import Task
+from services.inference.task import Task
 
 #: How often to look whether another process has made the product.
 POLL_S = 0.5

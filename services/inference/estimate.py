@@ -3,11 +3,11 @@
 import time
 
 from services.core.errors import UnreadableSceneError
+from services.core.job import Job
 from services.core.model.backends import Backend
 from services.core.scene_bench import SceneBench
 from services.core.scenes import asset_opener
 from services.core.site import Site
-from services.inference.job import Job
 from services.inference.unit import compute_pieces
 
 #: Tiles of the trial: enough to outlast the first read, few enough to keep `plan` quick.

@@ -15,6 +15,8 @@ from services.core.errors import (
     SwathError,
 )
 from services.core.flow.plan import Allowance
+from services.core.job import Job, JobRequest, plan_job
+from services.core.lineage import job_of_run
 from services.core.log import bind, get_logger
 from services.core.model.backends import Backend, open_backend, open_pinned
 from services.core.model.package import ModelPackage
@@ -28,8 +30,8 @@ from services.core.site import Site
 from services.core.version import code_version
 from services.core.worker import worker_alive
 from services.inference.assembly import Outcome, UnitLostError, finish
-from services.inference.job import Job, JobRequest, Task, plan_job
 from services.inference.shard import Lanes, run_units
+from services.inference.task import Task
 
 log = get_logger(__name__)
 
@@ -101,15 +103,7 @@ def take_up(site: Site, run_id: str) -> Task:
     package = package_by_digest(run.model_digest, store=site.store, cache=site.scratch / "models")
     allow = allowance(site)
     backend = _open_backend(site, package, threads=allow.workers, backend_id=run.backend)
-    scene = site.catalog.scene(run.scene_id)
-    job = plan_job(
-        prepared(scene, site.store) if run.plan["prepared"] else scene,  # units follow the blocks of the file
-        package.contract,
-        package.digest,
-        backend_id=run.backend,
-        request=JobRequest(tile_px=run.tile_px, gsd_m=run.plan.get("gsd_m")),
-        allow=allow,
-    )
+    job = job_of_run(site, run, package, allow=allow)
     bind(run_id=run.id, scene_id=run.scene_id)
     return Task(run=run, job=job, package=package, backend=backend)
 

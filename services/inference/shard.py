@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from services.core.catalog.ledger import Ledger
 from services.core.flow.execute import MemoryBudget
+from services.core.job import Job
 from services.core.log import get_logger
 from services.core.model.backends import Backend
 from services.core.names import unit_key
@@ -18,7 +19,6 @@ from services.core.scene_bench import SceneBench
 from services.core.storage import ObjectStore
 from services.core.worker import worker_alive
 from services.inference.hold import StoppedError, hold_claims
-from services.inference.job import Job
 from services.inference.unit import compute_unit
 
 log = get_logger(__name__)

@@ -1,5 +1,6 @@
 """Compute one unit: walk its windows, gather answers, mask what is damaged and say why."""
 
+from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
@@ -10,9 +11,10 @@ from services.core.flow.predict import pick_class
 from services.core.flow.schedule import build_schedule
 from services.core.flow.tile import Bench, Tile
 from services.core.grid import Window
+from services.core.job import Job
 from services.core.records import PlannedUnit
 from services.core.unit import COMPUTED, EMPTY, MASKED, UnitBlock
-from services.inference.job import Job
+from services.core.watched_bench import WatchedBench
 
 Piece = tuple[Window, Window]  #: (window of the tile grid, window of the flow's layer)
 
@@ -28,20 +30,20 @@ def compute_unit(job: Job, unit: PlannedUnit, bench: Bench) -> UnitBlock:
         return compute_pieces(job, unit, pieces, bench)
     except UnreadableSceneError:
         # Somewhere in here a block is damaged: find out tile by tile which.
-        block = _blank(job, unit)
+        block, watched = _blank(job, unit), WatchedBench(bench, job.contract)
         for tiles, _ in pieces:
             for one, window in job.plan.split(tiles):
-                _try_tile(job, block, one, window, bench)
-        return block
+                _try_tile(job, block, one, window, watched)
+        return _counted(job, block, watched)
 
 
 def compute_pieces(job: Job, unit: PlannedUnit, pieces: list[Piece], bench: Bench) -> UnitBlock:
     """The tiles of some windows of a unit, the rest blank; a damaged block of the file stops it."""
-    block = _blank(job, unit)
+    block, watched = _blank(job, unit), WatchedBench(bench, job.contract)
     schedule = build_schedule(job.flow, [window for _, window in pieces])
-    for (tiles, _), tile in zip(pieces, walk(schedule, bench), strict=True):
+    for (tiles, _), tile in zip(pieces, walk(schedule, watched), strict=True):
         _store(job, block, tiles, tile)
-    return block
+    return _counted(job, block, watched)
 
 
 def _try_tile(job: Job, block: UnitBlock, tiles: Window, window: Window, bench: Bench) -> None:
@@ -50,6 +52,14 @@ def _try_tile(job: Job, block: UnitBlock, tiles: Window, window: Window, bench: 
     except UnreadableSceneError as exc:
         block.state[tiles.row_off - block.row_start, tiles.col_off] = MASKED
         block.reasons[f"{tiles.row_off},{tiles.col_off}"] = _placeless(str(exc), job)
+
+
+def _counted(job: Job, block: UnitBlock, watched: WatchedBench) -> UnitBlock:
+    """The block with what was counted; a threshold has no network to watch, so its tiles' scores are."""
+    if job.contract.kind == "threshold":
+        watched.tally.see_scores(block.answers[0][block.state == COMPUTED])
+    block.tally = watched.tally.counts
+    return block
 
 
 def _placeless(reason: str, job: Job) -> str:
@@ -81,7 +91,6 @@ def _store(job: Job, block: UnitBlock, tiles: Window, tile: Tile) -> None:
             block.answers[:, rows, cols] = usable.mean(axis=1, dtype=np.float64)[:, None, None]
         assert block.pixels is not None, "a flow on pixels makes a map"
         top = job.plan.grid.window(block.row_start, 0).row_off
-        window = tile.window
-        block.pixels[window.row_off - top : window.row_end - top, window.col_off : window.col_end] = pick_class(tile)
+        block.pixels.paint(replace(tile.window, row_off=tile.window.row_off - top), pick_class(tile))
     block.valid_fraction[rows, cols] = fraction
     block.state[rows, cols] = np.where(np.asarray(fraction) > 0, COMPUTED, EMPTY)

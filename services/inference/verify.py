@@ -1,20 +1,17 @@
-"""Check a run: recompute units and compare their bytes; and answer, for one pixel, where it came from."""
+"""Check a run: recompute units and compare their bytes."""
 
 import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from services.core.grid import TileGrid
-from services.core.raster.place import pixel_at
 from services.core.raster.read import block_cache
 from services.core.records import PlannedUnit, UnitResult
 from services.core.scene_bench import SceneBench
 from services.core.scenes import asset_opener
 from services.core.site import Site
-from services.core.unit import STATES, UnitBlock
-from services.inference.job import Task
+from services.inference.task import Task
 from services.inference.unit import compute_unit
 
 
@@ -62,48 +59,3 @@ def verify_units(
     finally:
         bench.close()
     return verdicts
-
-
-def trace_pixel(site: Site, task: Task, *, lon: float, lat: float) -> dict[str, Any]:
-    """Source and checksum, tile, operators, model, code and the command that repeats it, for one place.
-
-    Raises:
-        WindowError: The place is not in the scene.
-    """
-    run, job = task.run, task.job
-    scene = site.catalog.scene(run.scene_id)
-    row_px, col_px = pixel_at(scene, lon, lat)
-    row, col = job.plan.grid.tile_at(int(row_px / job.base.step), int(col_px / job.base.step))
-    unit, result = next(
-        (unit, result) for unit, result in site.ledger.results(run.id) if unit.row_start <= row < unit.row_stop
-    )
-    block = UnitBlock.decode(site.store.get(result.object_key))
-    at = (row - block.row_start, col)
-    used = sorted({band.asset for band in job.bands})
-    return {
-        "run_id": run.id,
-        "pixel": {"lon": lon, "lat": lat, "row": row_px, "col": col_px},
-        "tile": {
-            "row": row,
-            "col": col,
-            "state": STATES[int(block.state[at])],
-            "valid_fraction": round(float(block.valid_fraction[at]), 6),
-            "answer": _answer(task, block, at),
-            "reason": block.reasons.get(f"{row},{col}"),
-        },
-        "unit": {"index": unit.index, "key": unit.key, "sha256": result.sha256, "object": result.object_key},
-        "scene": {"id": scene.id, "digest": scene.digest, "acquired_at": scene.acquired_at},
-        "sources": [{"href": asset.href, "sha256": asset.sha256} for asset in (scene.assets[i] for i in used)],
-        "bands": [band.name for band in job.bands],
-        "operators": job.flow.operators(),
-        "model": {"name": run.model_name, "digest": run.model_digest, "backend": run.backend},
-        "code_version": run.code_version,
-        "command": run.command,
-    }
-
-
-def _answer(task: Task, block: UnitBlock, at: tuple[int, int]) -> dict[str, float]:
-    values = [round(float(value), 6) for value in block.answers[:, *at]]
-    if task.job.contract.kind == "threshold":
-        return {"score": values[0]}
-    return {c.name: value for c, value in zip(task.job.contract.classes, values, strict=True)}

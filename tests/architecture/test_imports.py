@@ -18,7 +18,14 @@ MAY_IMPORT = {
     "services.inference": ("services.core", "services.inference"),
     "services.training": ("services.core", "services.training"),
     "services.api": ("services.core", "services.api"),
-    "services.cli": ("services.core", "services.tiler", "services.inference", "services.training", "services.cli"),
+    "services.cli": (
+        "services.core",
+        "services.tiler",
+        "services.inference",
+        "services.training",
+        "services.api",
+        "services.cli",
+    ),
     "flows": ("services.core", "services.tiler", "services.inference", "flows"),
 }
 
@@ -41,12 +48,20 @@ CLIENT_HOMES = {
     "onnx": ("services.core.model", "services.training"),
     "torch": ("services.core.model", "services.training"),
     "sklearn": ("services.training",),
+    "nncf": ("services.training",),
+    "google": ("services.training",),
+    "PIL": ("services.training", "services.api"),
     "prefect": ("flows",),
     "typer": ("services.cli",),
     "rich": ("services.cli",),
     "structlog": ("services.core.log",),
     "pyarrow": ("services.core.product", "services.core.tile_table"),
     "platformdirs": ("services.core.settings",),
+    "fastapi": ("services.api",),
+    "starlette": ("services.api",),
+    "uvicorn": ("services.api",),
+    "prometheus_client": ("services.api",),
+    "jwt": ("services.api.oidc",),
 }
 
 

@@ -12,6 +12,7 @@ from tests.scenes import damage_block, write_landsat
 
 COMMANDS = ["", "run", "plan", "ingest", "resume", "verify", "lineage", "scenes", "runs", "models", "doctor", "demo"]
 COMMANDS += ["train threshold", "train segmentation"]
+COMMANDS += [f"models {verb}" for verb in ("show", "add", "promote", "export", "evaluate", "pack")]
 HEAVY = {"numpy", "rasterio", "sqlalchemy", "pyarrow", "boto3", "services.core.settings"}
 NO_RUN = "r-20200101T000000-abcdef"
 

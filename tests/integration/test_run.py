@@ -66,8 +66,9 @@ def test_a_run_says_on_its_last_line_what_it_did(first):
     assert {"run_id", "out"} <= first.json.keys()
 
 
-def test_a_product_is_four_files_in_a_folder_of_the_runs_name(first, folder, place):
-    assert sorted(path.name for path in folder.iterdir()) == ["item.json", "manifest.json", "map.tif", "tiles.parquet"]
+def test_a_product_is_five_files_in_a_folder_of_the_runs_name(first, folder, place):
+    names = ["item.json", "manifest.json", "map.tif", "statistics.json", "tiles.parquet"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     assert folder == place.out / first.json["run_id"]
 
 
@@ -106,7 +107,7 @@ def test_the_manifest_tells_the_digest_of_every_file_and_of_the_source(folder, p
     manifest = json.loads((folder / "manifest.json").read_bytes())
     for name, facts in manifest["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == facts["sha256"]
-    assert sorted(manifest["files"]) == ["item.json", "map.tif", "tiles.parquet"]
+    assert sorted(manifest["files"]) == ["item.json", "map.tif", "statistics.json", "tiles.parquet"]
     source = hashlib.sha256((place.folder / "scene.tif").read_bytes()).hexdigest()
     assert [each["sha256"] for each in manifest["sources"]] == [source]
 

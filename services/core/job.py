@@ -1,4 +1,4 @@
-"""One scene met by one model: the flow to compute, the plan to compute it by, and the lanes to do it in."""
+"""One scene met by one model: the flow to compute and the plan to compute it by. Runs, lineage and the API share it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,11 +7,10 @@ from services.core.errors import RequestError
 from services.core.flow.flow import Flow
 from services.core.flow.plan import TILES_AT_ONCE, Allowance, Plan, SourceLayout, plan_run
 from services.core.flow.tile import Layer
-from services.core.model.backends import Backend
 from services.core.model.contract import Contract
-from services.core.model.package import ModelPackage
 from services.core.model.threshold import score_scale
-from services.core.records import Band, Run, Scene
+from services.core.records import Band, Scene
+from services.core.unit import UNIT_FORMAT
 
 #: Chips a segmentation network gets at once.
 SEGMENTATION_BATCH = 4
@@ -71,7 +70,7 @@ def plan_job(
         base=source.layer,
         tile_px=tile_px,
         layout=_layout(scene, bands),
-        recipe={"model": digest, "backend": backend_id},
+        recipe={"model": digest, "backend": backend_id, "unit_format": UNIT_FORMAT},
         allow=replace(allow, network_bytes=_network_bytes(contract)),
     )
     return Job(
@@ -97,11 +96,15 @@ def _check_gsd(scene: Scene, gsd_m: float | None) -> None:
 def _tile_px(contract: Contract, asked: int | None) -> int:
     if asked is not None and not 8 <= asked <= 8192:
         raise RequestError(f"--tile-px {asked} is not between 8 and 8192")
-    if contract.kind == "classification":
-        if asked not in (None, contract.chip_px):
-            raise RequestError(f"model {contract.name} classifies tiles of {contract.chip_px} px; leave --tile-px out")
-        return contract.chip_px
-    return asked or DEFAULT_TILE_PX
+    if contract.kind != "classification":
+        return asked or DEFAULT_TILE_PX
+    tile_px = asked or contract.stride_px
+    if contract.chip_px % tile_px:
+        raise RequestError(
+            f"model {contract.name} classifies chips of {contract.chip_px} px, which is no whole number of tiles of "
+            f"{tile_px} px; leave --tile-px out, or give a half, a quarter or an eighth of the chip for a smooth map"
+        )
+    return tile_px
 
 
 def _network_bytes(contract: Contract) -> int:
@@ -122,13 +125,3 @@ def _layout(scene: Scene, bands: tuple[Band, ...]) -> SourceLayout:
 
 def _sample_bytes(dtype: str) -> int:
     return {"8": 1, "6": 2, "2": 4, "4": 8}[dtype[-1]]  # uint8, int16, float32, float64 end so
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """A run in the hands of this process."""
-
-    run: Run
-    job: Job
-    package: ModelPackage
-    backend: Backend | None

@@ -1,0 +1,161 @@
+"""The outermost layer, plain ASGI: names each request, bounds it, times it, logs it and counts it."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.api.metrics import Metrics
+from services.api.problems import problem_of, respond
+from services.api.refusals import BusyError, OverloadedError, TooLargeError
+from services.core.errors import SwathError
+from services.core.log import get_logger
+from services.core.settings import Settings
+
+log = get_logger("services.api.access")
+
+_SANE = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+#: Any other method would be a label of the caller's choosing.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_QUIET = ("/health/live", "/health/ready", "/metrics")  #: asked every few seconds: logged only when they fail
+
+
+class BodyTooLargeError(HTTPException):
+    """An HTTPException, because FastAPI's own reading of bodies lets only those through."""
+
+
+class Gate:
+    """Wraps the application. What it refuses never reaches a route."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._settings = settings
+        self._under_way = 0
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or one message of the server's own life."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        passage = _Passage(scope, send)
+        self._under_way += 1
+        self._metrics.under_way.set(self._under_way)
+        body = _Body(receive, self._settings.api_max_body_bytes, self._hold)
+        try:
+            refusal = self._refusal(passage)
+            if refusal is not None:
+                await respond(problem_of(refusal, request_id=passage.request_id))(scope, receive, passage.send)
+            else:
+                await self._app(scope, body.receive, passage.send)
+        finally:
+            self._under_way -= 1
+            self._metrics.under_way.set(self._under_way)
+            self._held_bytes -= body.size
+            self._note(passage)
+
+    def _refusal(self, passage: "_Passage") -> SwathError | None:
+        settings, declared = self._settings, passage.declared_bytes
+        if self._under_way > settings.api_max_requests:
+            return OverloadedError("as many requests as are taken at once are under way; try again", retry_after_ms=500)
+        if declared > settings.api_max_body_bytes:
+            return _too_large(settings.api_max_body_bytes)
+        if declared and self._held_bytes + declared > settings.api_body_memory_bytes:
+            return BusyError("as many bodies as are held at once have been sent; try again")
+        return None
+
+    def _hold(self, size: int) -> None:
+        """Take note of body bytes in memory.
+
+        Raises:
+            HTTPException: They are too many, over all requests.
+        """
+        self._held_bytes += size
+        if self._held_bytes > self._settings.api_body_memory_bytes:
+            raise HTTPException(503, "as many bodies as are held at once have been sent; try again")
+
+    def _note(self, passage: "_Passage") -> None:
+        scope, seconds = passage.scope, time.perf_counter() - passage.began
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.count(passage.route, method, passage.status, seconds)
+        if not self._settings.api_access_log or (passage.route in _QUIET and passage.status < 400):
+            return
+        log.info(
+            "request",
+            request_id=passage.request_id,
+            method=method,
+            route=passage.route,
+            status=passage.status,
+            ms=round(seconds * 1000, 1),
+            bytes=passage.declared_bytes,
+            caller=scope["state"].get("caller"),
+        )
+
+
+class _Passage:
+    """One request on its way through."""
+
+    __slots__ = ("_send", "began", "declared_bytes", "request_id", "scope", "status")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.began = time.perf_counter()
+        self.scope = scope
+        self.status = 500  # unless an answer begins
+        self.declared_bytes = 0
+        self._send = send
+        self.request_id = ""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _SANE.fullmatch(value):
+                self.request_id = value.decode("ascii")
+            elif name == b"content-length" and value.isdigit():
+                self.declared_bytes = int(value)
+        self.request_id = self.request_id or secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = self.request_id
+
+    @property
+    def route(self) -> str:
+        """The route's template; one word for all addresses that are none."""
+        route = self.scope.get("route")
+        return getattr(route, "path", None) or "unmatched"
+
+    async def send(self, message: Message) -> None:
+        """Pass on, with the request's name on the head."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message.setdefault("headers", []).append((b"x-request-id", self.request_id.encode()))
+        await self._send(message)
+
+
+class _Body:
+    """Counts what of a body has arrived, whatever its head said."""
+
+    __slots__ = ("_hold", "_limit", "_receive", "size")
+
+    def __init__(self, receive: Receive, limit: int, hold: Callable[[int], None]) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._hold = hold
+        self.size = 0
+
+    async def receive(self) -> Message:
+        """The next part.
+
+        Raises:
+            BodyTooLargeError: It is more than one request may send.
+        """
+        message = await self._receive()
+        part = len(message.get("body", b""))
+        if part:
+            self.size += part
+            self._hold(part)
+            if self.size > self._limit:
+                raise BodyTooLargeError(413, str(_too_large(self._limit)))
+        return message
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"a body may have {limit} bytes; send a smaller image, or fewer at once")

@@ -1,0 +1,267 @@
+"""Bytes of a request to what a network eats: JPEG and PNG by Pillow, GeoTIFF by GDAL, all of it in memory.
+
+The first bytes decide what an image is; a Content-Type that says otherwise is refused. Pixels are taken as they are
+stored: no resampling to another size, no EXIF rotation, no colour profile; as the batch engine reads a file.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from services.api.refusals import ImageError, MediaTypeError, TooLargeError
+from services.core.errors import SwathError
+from services.core.grid import plan_chips
+from services.core.model.contract import Contract
+from services.core.model.preprocess import Normalisation, normalise, plan_normalisation
+from services.core.records import Asset, Band, MaskKind, Scene
+
+Kind = Literal["JPEG", "PNG", "TIFF"]
+
+#: Pillow's and zlib's complaints about bytes that are not what they begin as.
+_DAMAGE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, IndexError, KeyError, EOFError, OverflowError)
+_MAGIC: tuple[tuple[bytes, Kind], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
+)
+#: What a Content-Type may claim; None: it claims nothing.
+CLAIMS: dict[str, Kind | None] = {
+    "image/jpeg": "JPEG",
+    "image/jpg": "JPEG",
+    "image/png": "PNG",
+    "image/tiff": "TIFF",
+    "application/octet-stream": None,
+    "": None,
+}
+#: Pixels up to which an image is decoded at once: a hop to another thread costs more.
+_SMALL_PX = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image in the network's bands."""
+
+    pixels: NDArray[np.float32]  #: (C, H, W), stored numbers, the owner's to overwrite
+    valid: NDArray[np.bool_] | None  #: (H, W); None: all are usable
+    norm: Normalisation
+
+
+def sniff(body: bytes, claim: str) -> Kind:
+    """What the bytes are.
+
+    Args:
+        body: The image.
+        claim: Its Content-Type without parameters, in lower case.
+
+    Raises:
+        MediaTypeError: None of three, or not what was claimed.
+        ImageError: Nothing.
+    """
+    if claim not in CLAIMS:
+        raise MediaTypeError(
+            f"the Content-Type is {claim[:60]!r}; send image/jpeg, image/png or image/tiff, or a form with `file`"
+        )
+    if not body:
+        raise ImageError("the image is empty; send its bytes as the body, or as the form's field `file`")
+    for magic, kind in _MAGIC:
+        if body.startswith(magic):
+            if CLAIMS[claim] not in {None, kind}:
+                raise MediaTypeError(f"the Content-Type says {claim}, but the bytes are a {kind}; say what it is")
+            return kind
+    raise MediaTypeError("the bytes are no JPEG, PNG or GeoTIFF; convert the image to one of them")
+
+
+class PictureRules:
+    """How one model looks at red, green and blue pictures: settled once, when the model is loaded."""
+
+    def __init__(self, contract: Contract) -> None:
+        Image.MAX_IMAGE_PIXELS = None  # ours is asked before a pixel is decoded, and differs by setting
+        Image.preinit()  # else the first request pays for it
+        self._contract = contract
+        self._refusal: str | None = None
+        scene = _picture_scene(contract)
+        try:
+            bands = contract.pick_bands(scene)
+            self._norm = plan_normalisation(contract, bands)
+            self._planes = [band.bidx - 1 for band in bands]
+        except SwathError as exc:
+            self._refusal = f"model {contract.name} does not take JPEG or PNG: {exc}"
+
+    def decode_small(self, body: bytes, kind: Kind, *, max_pixels: int) -> Picture | None:
+        """Decode a JPEG or PNG here and now; None: it is too large for that. Raises as `decode`."""
+        return self._decode(body, kind, max_pixels=max_pixels, here_px=_SMALL_PX)
+
+    def decode(self, body: bytes, kind: Kind, *, max_pixels: int) -> Picture:
+        """Decode a JPEG or PNG.
+
+        Raises:
+            ImageError: Damaged, not in colour, too small, or not for this model.
+            TooLargeError: More pixels than are looked at; found before any is decoded.
+        """
+        picture = self._decode(body, kind, max_pixels=max_pixels, here_px=max_pixels)
+        assert picture is not None, "refused if larger"
+        return picture
+
+    def _decode(self, body: bytes, kind: Kind, *, max_pixels: int, here_px: int) -> Picture | None:
+        if self._refusal is not None:
+            raise ImageError(self._refusal)
+        try:
+            image = Image.open(io.BytesIO(body), formats=(kind,))
+            width, height = image.size
+            check_size(width, height, least_px=self._contract.chip_px, max_pixels=max_pixels)
+            if width * height > here_px:
+                return None
+            colours, valid = _read_colours(image, body, kind)
+        except _DAMAGE as exc:
+            raise ImageError(f"the {kind} is damaged or cut short; send it again") from exc
+        pixels = np.empty((len(self._planes), height, width), np.float32)
+        for row, plane in enumerate(self._planes):
+            pixels[row] = colours[..., plane]
+        return Picture(pixels, valid, self._norm)
+
+
+def decode_tiff(body: bytes, contract: Contract, *, names: Sequence[str], max_pixels: int) -> Picture:
+    """Decode a GeoTIFF: bands by name, scale and rendering by contract, as the batch engine does.
+
+    Args:
+        body: The file.
+        contract: Of the model.
+        names: Of its bands in order, where the file does not say.
+        max_pixels: Checked before any pixel is decoded.
+
+    Raises:
+        SwathError: Damaged, too large, too small, or not what the model was made for.
+    """
+    # Most services never see one, and GDAL is a tenth of a second and forty megabytes.
+    from services.core.grid import Window
+    from services.core.raster.memory import open_image
+
+    with open_image(body, max_pixels=max_pixels, names=names) as image:
+        scene = image.scene
+        check_size(scene.shape[1], scene.shape[0], least_px=contract.chip_px, max_pixels=max_pixels)
+        trusted = contract.gsd_m[0] if contract.gsd_m and not image.placed else None
+        bands = contract.pick_bands(scene, gsd_m=trusted)
+        with image.reader(bands) as reader:
+            height, width = scene.shape
+            pixels, valid = reader.read(Window(row_off=0, col_off=0, height=height, width=width))
+        return Picture(pixels, valid, plan_normalisation(contract, bands))
+
+
+def check_size(width: int, height: int, *, least_px: int, max_pixels: int) -> None:
+    """Refuse by the head alone.
+
+    Raises:
+        TooLargeError, ImageError: More pixels than are looked at; fewer than the network needs.
+    """
+    if width * height > max_pixels:
+        raise TooLargeError(
+            f"the image has {width} by {height} pixels; {max_pixels} in all are looked at in one request, so send a "
+            "part of it, or map the scene with `swath run`"
+        )
+    if width < least_px or height < least_px:
+        raise ImageError(
+            f"the image has {width} by {height} pixels, and the model looks at {least_px} by {least_px}; "
+            "send more ground, not an enlarged image"
+        )
+
+
+def cut_chips(picture: Picture, chip_px: int, *, most: int) -> Iterator[tuple[NDArray[np.float32], list[float]]]:
+    """Normalised chips that cover the picture, and the usable part of each; chips without any are left out.
+
+    Args:
+        picture: At least a chip wide and high; overwritten.
+        chip_px: Side of a chip.
+        most: Chips at a time.
+
+    Yields:
+        (N, C, chip, chip) with N up to `most`, and N weights in (0, 1].
+    """
+    pixels = normalise(picture.pixels, picture.valid, picture.norm)
+    height, width = pixels.shape[1:]
+    if (height, width) == (chip_px, chip_px) and picture.valid is None:
+        yield pixels[None], [1.0]
+        return
+    chips, weights = [], []
+    for row in plan_chips(height, chip_px=chip_px, stride_px=chip_px):
+        for col in plan_chips(width, chip_px=chip_px, stride_px=chip_px):
+            here = slice(row, row + chip_px), slice(col, col + chip_px)
+            weight = 1.0 if picture.valid is None else float(picture.valid[here].mean())
+            if weight > 0:
+                chips.append(pixels[:, *here])
+                weights.append(weight)
+            if len(chips) == most:
+                yield np.stack(chips), weights
+                chips, weights = [], []
+    if chips:
+        yield np.stack(chips), weights
+
+
+def _read_colours(image: Image.Image, body: bytes, kind: Kind) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """(H, W, 3) of 8 bits, and where alpha lets a pixel through; None: everywhere."""
+    _check_colours(image, body, kind)
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    colours = np.asarray(image)
+    if colours.shape[2] == 3:
+        return colours, None
+    valid = colours[..., 3] > 0
+    return colours[..., :3], None if valid.all() else valid
+
+
+def _check_colours(image: Image.Image, body: bytes, kind: Kind) -> None:
+    """Refuse what is not red, green and blue of 8 bits: anything else would have to be guessed.
+
+    Raises:
+        ImageError: It is not.
+    """
+    # A PNG's head holds its depth; Pillow would drop the lower half of 16 bits without a word.
+    if kind == "PNG" and body[24] == 16:
+        raise ImageError("the PNG has 16 bits a channel, and its scale is unknown; send a GeoTIFF, or 8 bits")
+    if image.mode not in {"RGB", "RGBA", "P"}:
+        names = {"L": "grey", "1": "black and white", "LA": "grey", "CMYK": "printing colours (CMYK)"}
+        raise ImageError(
+            f"the {kind} is in {names.get(image.mode, image.mode)}; the model looks at red, green and blue"
+        )
+
+
+def _picture_scene(contract: Contract) -> Scene:
+    """A scene as a picture would be: three bands of 8 bits without scale, in pixels of a size nobody knows."""
+    side = contract.chip_px
+    unit = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    asset = Asset(
+        href="the image",
+        sha256="",
+        size_bytes=0,
+        driver="GTiff",
+        shape=(side, side),
+        block_shape=(side, side),
+        transform=unit,
+        mask=MaskKind.NONE,
+    )
+    return Scene(
+        id="the-image",
+        title="the image",
+        source="the image",
+        digest="",
+        assets=(asset,),
+        bands=tuple(
+            Band(name=name, asset=0, bidx=at, dtype="uint8")
+            for at, name in enumerate(("red", "green", "blue"), start=1)
+        ),
+        shape=(side, side),
+        crs="",
+        transform=unit,
+        gsd_m=contract.gsd_m[0] if contract.gsd_m else 1.0,
+    )

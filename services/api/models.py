@@ -1,0 +1,74 @@
+"""Models of this site: the shipped packages and the catalog's, as one listing."""
+
+import re
+from functools import lru_cache
+
+from services.api.answers import ModelAnswer, ModelDetail, ModelPage, contract_of
+from services.api.paging import read_page, write_cursor
+from services.core.catalog.stages import Stages
+from services.core.errors import ObjectNotFoundError
+from services.core.model.package import ModelPackage, shipped_names, shipped_package
+from services.core.model.registry import known_package
+from services.core.records import ModelStage
+from services.core.site import Site
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+#: Part of the installation, so read and checked once.
+_shipped = lru_cache(maxsize=32)(shipped_package)
+
+
+def model_page(site: Site, *, cursor: str | None, limit: int) -> ModelPage:
+    """A page: the shipped ones by name, then the site's own, newest first.
+
+    Raises:
+        RequestError: A cursor of another listing.
+    """
+    found = read_page("models", cursor, limit, lambda after, count: _models_after(site, after, count))
+    models = found[:limit]
+    stages = Stages(site.catalog).stages([model.digest for model in models])
+    return ModelPage(
+        models=[model.model_copy(update={"stage": stages.get(model.digest)}) for model in models],
+        next=_cursor(models[-1]) if len(found) > limit else None,
+    )
+
+
+def model_detail(site: Site, wanted: str) -> ModelDetail:
+    """One package with its card.
+
+    Raises:
+        ObjectNotFoundError: Nothing here has this name or digest.
+        PackageError: Its files are damaged.
+    """
+    package = known_package(wanted, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+    if wanted not in (package.contract.name, package.digest):
+        raise ObjectNotFoundError(f"no model {wanted!r} here; see GET /models")
+    stages = Stages(site.catalog)
+    summary = _summary(package, stages.stage(package.digest))
+    return ModelDetail.of_package(package, summary, stages.stage_history(package.contract.name))
+
+
+def _cursor(last: ModelAnswer) -> str:
+    return write_cursor("models", last.name if last.source == "shipped" else last.digest)
+
+
+def _models_after(site: Site, after: str | None, count: int) -> list[ModelAnswer]:
+    shipped = [_shipped(name) for name in sorted(shipped_names())]
+    past = after is not None and _DIGEST.fullmatch(after) is not None  # names are shorter than digests
+    page = [] if past else [_summary(package) for package in shipped if after is None or package.contract.name > after]
+    if len(page) >= count:
+        return page[:count]
+    known = {package.digest for package in shipped}
+    # A run registers the shipped package it used as well: ask for as many more as may be left out.
+    own = site.catalog.models(limit=count + len(known), after=after if past else None)
+    page += [
+        ModelAnswer.of(contract_of(model), model.digest, source="catalog", stage=None)
+        for model in own
+        if model.digest not in known
+    ]
+    return page[:count]
+
+
+def _summary(package: ModelPackage, stage: ModelStage | None = None) -> ModelAnswer:
+    shipped = any(_shipped(name).digest == package.digest for name in shipped_names())
+    return ModelAnswer.of(package.contract, package.digest, source="shipped" if shipped else "catalog", stage=stage)

@@ -1,0 +1,24 @@
+"""What the service is given beside its site: by the command that starts it, or by a test."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.core.records import Run
+
+
+class StartRun(Protocol):
+    """Starts a run over a whole registered scene, beside the service, and does not wait for it."""
+
+    def __call__(self, *, scene_id: str, model: str) -> Run:
+        """The run as it was planned.
+
+        Raises:
+            SwathError: It cannot be planned, or another one is under way.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiOptions:
+    """Everything optional: an app without them answers all but runs."""
+
+    start_run: StartRun | None = None  #: None: a large window of /infer is refused

@@ -1,0 +1,87 @@
+"""`swath serve`: the online service on this installation, and the runs that it starts."""
+
+import os
+import shlex
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+from services.api.options import ApiOptions
+from services.api.refusals import BusyError
+from services.api.runtime import Served
+from services.api.server import serve
+from services.cli.output import console, print_json
+from services.core.job import JobRequest
+from services.core.log import configure_logging
+from services.core.model.registry import known_package
+from services.core.names import public_href
+from services.core.records import Run
+from services.core.settings import load_settings
+from services.core.site import Site, open_site
+from services.inference.runs import resolve_out, start_run
+
+_PATIENCE_S = 10
+
+
+def serve_command(*, port: int | None, host: str | None, model: str | None, as_json: bool) -> int:
+    """Serve until a signal; the arguments beat the settings."""
+    settings = load_settings(api_port=port, api_host=host, api_model=model)
+    configure_logging(settings.log_level)
+
+    def announce(url: str, served: Served) -> None:
+        name, digest = served.package.contract.name, served.package.digest
+        if as_json:
+            print_json({"url": url, "model": name, "digest": digest, "backend": served.backend.id, "pid": os.getpid()})
+        else:
+            console.print(f"[bold]{url}[/bold] answers with {name} ({digest[:12]}); API at {url}/docs", soft_wrap=True)
+
+    with open_site(settings) as site, RunStarter(site) as starter:
+        serve(site, ApiOptions(start_run=starter), announce=announce)
+    return 0
+
+
+class RunStarter:
+    """Starts `swath resume RUN` beside the service, one at a time: the machine is the service's first of all."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, *, scene_id: str, model: str) -> Run:
+        """Plan a run over the whole scene, and see to it that it is worked on.
+
+        Raises:
+            BusyError: One is being worked on.
+            SwathError: Scene and model do not fit.
+        """
+        if self._child is not None and self._child.poll() is None:
+            raise BusyError("a run that this service started is under way; ask again when GET /runs shows it done")
+        site = self._site
+        scene = site.catalog.scene(scene_id)
+        package = known_package(model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        task = start_run(
+            site,
+            scene,
+            package,
+            request=JobRequest(),
+            out=resolve_out(None, site.settings),
+            command=shlex.join(["swath", "run", public_href(scene.source), "--model", model]),
+        )
+        words = [sys.executable, "-m", "services.cli", "resume", task.run.id, "--json"]
+        self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words, no shell
+        return task.run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Tell the run to give its units back; `swath resume` goes on with it."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self._child.kill()

@@ -1,0 +1,92 @@
+"""Where one pixel of a run's map came from. The `swath lineage` command and the API give this one answer."""
+
+import sys
+from typing import Any
+
+from services.core.errors import ObjectNotFoundError
+from services.core.flow.plan import Allowance
+from services.core.job import Job, JobRequest, plan_job
+from services.core.model.contract import Contract
+from services.core.model.package import ModelPackage
+from services.core.model.registry import package_by_digest
+from services.core.names import public_href
+from services.core.raster.place import pixel_at
+from services.core.records import PlannedUnit, Run, UnitResult
+from services.core.scenes import prepared
+from services.core.site import Site
+from services.core.unit import STATES, UnitBlock
+
+#: Nothing is computed here, and the cut does not depend on the machine.
+_UNLIMITED = Allowance(memory_bytes=sys.maxsize, workers=1)
+
+
+def job_of_run(site: Site, run: Run, package: ModelPackage, *, allow: Allowance) -> Job:
+    """The very job that a run was planned with, rebuilt from the catalog; opens no network and reads no pixel."""
+    scene = site.catalog.scene(run.scene_id)
+    return plan_job(
+        prepared(scene, site.store) if run.plan["prepared"] else scene,  # units follow the blocks of the file
+        package.contract,
+        package.digest,
+        backend_id=run.backend,
+        request=JobRequest(tile_px=run.tile_px, gsd_m=run.plan.get("gsd_m")),
+        allow=allow,
+    )
+
+
+def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str, Any]:
+    """Source and checksum, tile, operators, model, code and the command that repeats it, for one place.
+
+    Args:
+        site: Where the run is known.
+        run_id: Its id, or the beginning of it.
+        lon: Degrees east.
+        lat: Degrees north.
+
+    Raises:
+        ObjectNotFoundError: No such run; or it has not come to that tile yet; or scene, model or unit are gone.
+        WindowError: The place is not in the scene.
+    """
+    run = site.catalog.run(run_id)
+    package = package_by_digest(run.model_digest, store=site.store, cache=site.scratch / "models")
+    job = job_of_run(site, run, package, allow=_UNLIMITED)
+    scene = site.catalog.scene(run.scene_id)
+    row_px, col_px = pixel_at(scene, lon, lat)
+    row, col = job.plan.grid.tile_at(int(row_px / job.base.step), int(col_px / job.base.step))
+    unit, result = _unit_of(site, run, row)
+    block = UnitBlock.decode(site.store.get(result.object_key))
+    at = (row - block.row_start, col)
+    used = sorted({band.asset for band in job.bands})
+    return {
+        "run_id": run.id,
+        "pixel": {"lon": lon, "lat": lat, "row": row_px, "col": col_px},
+        "tile": {
+            "row": row,
+            "col": col,
+            "state": STATES[int(block.state[at])],
+            "valid_fraction": round(float(block.valid_fraction[at]), 6),
+            "answer": _answer(job.contract, block, at),
+            "reason": block.reasons.get(f"{row},{col}"),
+        },
+        "unit": {"index": unit.index, "key": unit.key, "sha256": result.sha256, "object": result.object_key},
+        "scene": {"id": scene.id, "digest": scene.digest, "acquired_at": scene.acquired_at},
+        "sources": [{"href": public_href(scene.assets[i].href), "sha256": scene.assets[i].sha256} for i in used],
+        "bands": [band.name for band in job.bands],
+        "operators": job.flow.operators(),
+        "model": {"name": run.model_name, "digest": run.model_digest, "backend": run.backend},
+        "code_version": run.code_version,
+        "command": run.command,
+    }
+
+
+def _unit_of(site: Site, run: Run, row: int) -> tuple[PlannedUnit, UnitResult]:
+    for unit, result in site.ledger.results(run.id):
+        if unit.row_start <= row < unit.row_stop:
+            return unit, result
+    raise ObjectNotFoundError(f"run {run.id} has not come to tile row {row} yet; see `swath resume {run.id}`")
+
+
+def _answer(contract: Contract, block: UnitBlock, at: tuple[int, int]) -> dict[str, float]:
+    values = [round(float(value), 6) for value in block.answers[:, *at]]
+    if contract.kind == "threshold":
+        return {"score": values[0]}
+    return {c.name: value for c, value in zip(contract.classes, values, strict=True)}

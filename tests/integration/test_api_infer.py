@@ -1,0 +1,217 @@
+"""`POST /infer` and lineage: the pixels of a run's map, and nothing that a request names is ever opened."""
+
+import base64
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from fastapi import FastAPI
+from PIL import Image
+
+from services.api.app import create_app
+from services.api.options import ApiOptions
+from services.core.ingest import ingest_scene
+from services.core.job import JobRequest
+from services.core.lineage import trace_pixel
+from services.core.model.package import ModelPackage, shipped_package
+from services.core.model.registry import keep_package
+from services.core.raster.open import OpenOptions
+from services.core.records import Product, Run, Scene
+from services.core.settings import Settings
+from services.core.site import Site, open_site
+from services.inference.runs import complete, start_run
+from tests.asgi import call
+from tests.catalogs import run as run_record
+from tests.models import make_classifier
+from tests.scenes import lay_out, made_pictures, write_landsat, write_pictures
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with open_site(Settings(home=tmp_path / "home", backend="onnxruntime", workers=1)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def app(site: Site) -> FastAPI:
+    return create_app(site)
+
+
+@pytest.fixture
+def scene(site: Site, tmp_path: Path) -> Scene:
+    """300 by 400 pixels of 30 m, six bands."""
+    return ingest_scene(site, [str(write_landsat(tmp_path / "landsat.tif"))], OpenOptions())
+
+
+def box_of(scene: Scene, *, part: float = 0.4) -> list[float]:
+    """A box around the middle of a scene, in degrees."""
+    assert scene.bbox is not None
+    west, south, east, north = scene.bbox
+    x, y, wide, high = (west + east) / 2, (south + north) / 2, (east - west) * part / 2, (north - south) * part / 2
+    return [x - wide, y - high, x + wide, y + high]
+
+
+def publish(site: Site, scene: Scene, package: ModelPackage, out: Path) -> tuple[Run, Product]:
+    """What a batch run of the same scene and model says."""
+    task = start_run(site, scene, package, request=JobRequest(), out=str(out), command="swath run")
+    outcome = complete(site, task, stop=threading.Event())
+    return outcome.run, outcome.product
+
+
+def decode(picture: str) -> np.ndarray:
+    """The class of each cell of an answer's picture."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))))
+
+
+def cells_of(answer: dict, scale: float) -> tuple[slice, slice]:
+    """Where an answer's cells lie in a map whose pixels are `scale` cells."""
+    top, left = (int(answer["window"][off] / answer["cell_px"]) for off in ("row_off", "col_off"))
+    height, width = answer["shape"]
+    return slice(int(top * scale), int((top + height) * scale)), slice(int(left * scale), int((left + width) * scale))
+
+
+def test_a_segmentation_answers_with_the_pixels_of_the_map(site, app, scene, tmp_path):
+    _, product = publish(site, scene, shipped_package("landcover-l7"), tmp_path / "out")
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "landcover-l7"}
+    answer = call(app, "POST", "/infer", json=body).json()
+    with rasterio.open(f"{product.href}/map.tif") as dataset:
+        expected = dataset.read(1)[cells_of(answer, 1)]
+    np.testing.assert_array_equal(decode(answer["picture"]), expected)
+    shares = {each["value"]: each["fraction"] for each in answer["classes"]}
+    assert shares[int(np.bincount(expected.ravel()).argmax())] == max(shares.values())
+
+
+def test_a_threshold_answers_with_the_tiles_of_the_map(site, app, scene, tmp_path):
+    _, product = publish(site, scene, shipped_package("brightness"), tmp_path / "out")
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness"}
+    answer = call(app, "POST", "/infer", json=body).json()
+    with rasterio.open(f"{product.href}/map.tif") as dataset:
+        expected = dataset.read(1)[cells_of(answer, answer["cell_px"])][:: int(answer["cell_px"]), ::256]
+    np.testing.assert_array_equal(decode(answer["picture"]), expected)
+    assert 0 < answer["score"] < 1
+
+
+def test_a_classification_answers_with_the_tiles_of_the_map(site, app, tmp_path):
+    package = make_classifier(tmp_path / "chance-rgb")
+    keep_package(package, catalog=site.catalog, store=site.store)
+    mosaic = lay_out(made_pictures(12), cols=4)
+    scene = ingest_scene(site, [str(write_pictures(tmp_path / "mosaic.tif", mosaic))], OpenOptions())
+    _, product = publish(site, scene, package, tmp_path / "out")
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": package.digest}
+    answer = call(app, "POST", "/infer", json=body).json()
+    with rasterio.open(f"{product.href}/map.tif") as dataset:
+        expected = dataset.read(1)[cells_of(answer, 1)]
+    np.testing.assert_array_equal(decode(answer["picture"]), expected)
+    assert sum(each["probability"] for each in answer["classes"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_item_is_found_by_its_own_id_too(app, scene):
+    by_id = {"scene_id": scene.id, "bbox": box_of(scene, part=0.1), "model": "brightness"}
+    by_item = {**by_id, "item_id": scene.title}
+    del by_item["scene_id"]
+    assert call(app, "POST", "/infer", json=by_id).json() == call(app, "POST", "/infer", json=by_item).json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"scene_id": "nosuch"}, 404),
+        ({"scene_id": "/etc/passwd"}, 422),
+        ({"scene_id": "s3://bucket/scene.tif"}, 422),
+        ({"scene_id": None, "item_id": "/vsicurl/http://127.0.0.1/x.tif"}, 404),
+        ({"scene_id": None}, 422),
+        ({"item_id": "both"}, 422),
+        ({"model": "../packages"}, 422),
+        ({"model": "services"}, 404),
+        ({"model": "nosuch"}, 404),
+        ({"bbox": [8, 45, 8, 45]}, 422),
+        ({"bbox": [0, 91, 1, 92]}, 422),
+        ({"bbox": [-170, -80, -169, -79]}, 422),
+        ({"bbox": ["nan", 0, 1, 1]}, 422),
+        ({"bbox": [0, 0, 1]}, 422),
+        ({"path": "/etc/passwd"}, 422),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_a_sentence(app, scene, changes, status):
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness", **changes}
+    answer = call(app, "POST", "/infer", json=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["detail"]
+
+
+def test_a_model_for_other_bands_or_pixels_is_refused(site, app, tmp_path):
+    mosaic = lay_out(made_pictures(4), cols=2)
+    scene = ingest_scene(site, [str(write_pictures(tmp_path / "mosaic.tif", mosaic))], OpenOptions())
+    answer = call(app, "POST", "/infer", json={"scene_id": scene.id, "bbox": box_of(scene), "model": "landcover-l7"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:swath:problem:contract")
+
+
+def test_a_large_window_becomes_a_run(site, scene):
+    started = []
+
+    def start(*, scene_id: str, model: str) -> Run:
+        started.append((scene_id, model))
+        return run_record("r-20260102T030405-a1b2c3")
+
+    small = Site(site.settings.model_copy(update={"api_infer_pixels": 100}), site.store, site.catalog, site.ledger)
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness"}
+    answer = call(create_app(small, ApiOptions(start_run=start)), "POST", "/infer", json=body)
+    assert (answer.status_code, answer.headers["location"]) == (202, "/runs/r-20260102T030405-a1b2c3")
+    assert "whole scene" in answer.json()["detail"]
+    assert started == [(scene.id, shipped_package("brightness").digest)]
+
+
+def test_where_no_runs_are_started_a_large_window_is_refused(site, scene):
+    small = Site(site.settings.model_copy(update={"api_infer_pixels": 100}), site.store, site.catalog, site.ledger)
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness"}
+    answer = call(create_app(small), "POST", "/infer", json=body)
+    assert answer.status_code == 422
+    assert "swath run" in answer.json()["detail"]
+
+
+def test_more_windows_than_places_are_answered_503(app, scene):
+    windows = app.state.windows
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness"}
+    with windows.slot(), windows.slot():
+        busy = call(app, "POST", "/infer", json=body)
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+    assert call(app, "POST", "/infer", json=body).status_code == 200
+
+
+def test_a_scene_whose_file_is_gone_is_told_without_its_path(app, scene):
+    Path(scene.source).unlink()
+    answer = call(app, "POST", "/infer", json={"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness"})
+    assert answer.status_code == 404
+    assert str(Path(scene.source).parent) not in answer.text
+
+
+def test_lineage_is_what_the_command_says(site, app, scene, tmp_path):
+    run, _ = publish(site, scene, shipped_package("brightness"), tmp_path / "out")
+    west, south, east, north = box_of(scene)
+    place = {"lon": (west + east) / 2, "lat": (south + north) / 2}
+    answer = call(app, "GET", f"/runs/{run.id}/lineage", params=place)
+    said = trace_pixel(site, run.id, **place)
+    assert answer.status_code == 200
+    assert {**answer.json(), "scene": None} == {**said, "scene": None}
+    assert answer.json()["sources"] == [{"href": scene.assets[0].href, "sha256": scene.assets[0].sha256}]
+
+
+@pytest.mark.parametrize(("lon", "lat"), [(100, 0), (-170, 80)])
+def test_lineage_of_a_place_outside_is_refused(site, app, scene, tmp_path, lon, lat):
+    run, _ = publish(site, scene, shipped_package("brightness"), tmp_path / "out")
+    answer = call(app, "GET", f"/runs/{run.id}/lineage", params={"lon": lon, "lat": lat})
+    assert (answer.status_code, "outside" in answer.json()["detail"]) == (422, True)
+
+
+def test_lineage_of_a_run_that_has_not_come_there_is_404(site, app, scene, tmp_path):
+    task = start_run(
+        site, scene, shipped_package("brightness"), request=JobRequest(), out=str(tmp_path / "out"), command="swath run"
+    )
+    west, south, east, north = box_of(scene)
+    place = {"lon": (west + east) / 2, "lat": (south + north) / 2}
+    answer = call(app, "GET", f"/runs/{task.run.id}/lineage", params=place)
+    assert (answer.status_code, "resume" in answer.json()["detail"]) == (404, True)

@@ -1,0 +1,242 @@
+"""The page at `/` in a real browser: an image is chosen and its answer read, a scene asked about, a key wanted."""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys as Press
+from selenium.webdriver.support.wait import WebDriverWait
+
+from services.api.app import create_app
+from services.api.options import ApiOptions
+from services.core.catalog.keys import Keys
+from services.core.ingest import ingest_scene
+from services.core.job import JobRequest
+from services.core.model.registry import known_package
+from services.core.raster.open import OpenOptions
+from services.core.records import Run
+from services.core.settings import Settings
+from services.core.site import Site, open_site
+from services.inference.runs import complete, start_run
+from tests.live_app import live
+from tests.models import PICTURE_CLASSES, make_classifier
+from tests.scenes import write_scene
+
+PATIENCE_S = 60
+#: Text on what it stands on.
+PAIRS = [
+    ("ink", "card"),
+    ("ink", "ground"),
+    ("ink", "track"),
+    ("soft", "card"),
+    ("soft", "ground"),
+    ("soft", "track"),
+    ("accent", "card"),
+    ("accent", "ground"),
+    ("on-accent", "accent"),
+    ("bad", "bad-ground"),
+]
+COLORS = sorted({name for pair in PAIRS for name in pair})
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_classifier(tmp_path_factory.mktemp("page") / "chance-rgb").root
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Headless Chromium, or a skip that says why."""
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        why = "no browser here: install chromium and chromedriver"
+        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+    options = ChromeOptions()
+    options.binary_location = program
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    profile = tmp_path_factory.mktemp("profile")
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"):
+        options.add_argument(word)
+    options.add_argument(f"--user-data-dir={profile}")
+    options.add_argument("--window-size=1200,900")
+    chrome = Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def site(tmp_path: Path, model_folder: Path) -> Iterator[Site]:
+    settings = Settings(home=tmp_path / "home", api_model=str(model_folder), backend="onnxruntime")
+    with open_site(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "field.jpg"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+    return path
+
+
+def luminance(color: str) -> float:
+    """Relative, of `#rrggbb`: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    levels = [value / 255 for value in bytes.fromhex(color.removeprefix("#"))]
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in levels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    dark, bright = sorted((luminance(one), luminance(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def wait_for(browser: Chrome, script: str) -> None:
+    """Until it is so in the page; how long that takes is the machine's business."""
+    WebDriverWait(browser, PATIENCE_S).until(lambda it: it.execute_script(f"return Boolean({script})"))
+
+
+def ask_about_first_scene(browser: Chrome) -> None:
+    """Its middle, by the first model."""
+    browser.find_element(By.ID, "tab-scene").click()
+    wait_for(browser, "document.querySelector('#scenes button') && document.querySelector('#model option')")
+    browser.find_element(By.CSS_SELECTOR, "#scenes button").click()
+    browser.find_element(By.CSS_SELECTOR, "#window [type=submit]").click()
+
+
+def shown(browser: Chrome, name: str) -> str:
+    return browser.find_element(By.ID, name).text
+
+
+def keep_picture(browser: Chrome, name: str) -> None:
+    """For people to look at, where SWATH_TEST_PICTURES names a folder."""
+    folder = os.environ.get("SWATH_TEST_PICTURES")
+    if folder:
+        browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+def complaints(browser: Chrome) -> list[str]:
+    """What the page wrote to the console, such as a breach of its own policy; a refused request is logged there too."""
+    return [line["message"] for line in browser.get_log("browser") if "Failed to load resource" not in line["message"]]
+
+
+def test_an_image_is_chosen_and_its_answer_read(browser, site, picture):
+    with live(create_app(site)) as address:
+        browser.get(address)
+        browser.find_element(By.ID, "file").send_keys(str(picture))
+        wait_for(browser, "!document.getElementById('result').hidden")
+        assert shown(browser, "top").split()[0] in PICTURE_CLASSES
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#bars li")) == len(PICTURE_CLASSES)
+        keep_picture(browser, "image")
+    assert complaints(browser) == []
+
+
+def test_what_is_no_image_is_refused_in_a_sentence(browser, site, tmp_path):
+    path = tmp_path / "letter.jpg"
+    path.write_bytes(b"Dear model, what am I?")
+    with live(create_app(site)) as address:
+        browser.get(address)
+        browser.find_element(By.ID, "file").send_keys(str(path))
+        wait_for(browser, "document.getElementById('problem').textContent")
+        keep_picture(browser, "refused")
+        assert shown(browser, "problem").endswith(".")
+        assert not browser.find_element(By.ID, "result").is_displayed()
+
+
+def test_a_scene_is_clicked_and_its_middle_asked_about(browser, site, tmp_path):
+    ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
+    with live(create_app(site)) as address:
+        browser.get(address)
+        ask_about_first_scene(browser)
+        wait_for(browser, "!document.getElementById('result').hidden")
+        keep_picture(browser, "scene")
+        assert shown(browser, "top") in {"Mostly dark", "Mostly bright"}
+        assert browser.find_element(By.ID, "preview").is_displayed()
+    assert complaints(browser) == []
+
+
+def test_a_window_too_large_is_followed_as_a_run(browser, site, tmp_path):
+    scene = ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
+    small = site.settings.model_copy(update={"api_infer_pixels": 100})
+
+    def start(*, scene_id: str, model: str) -> Run:
+        out = str(tmp_path / "out")
+        package = known_package(model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        task = start_run(site, scene, package, request=JobRequest(), out=out, command=f"swath run {scene_id}")
+        return complete(site, task, stop=threading.Event()).run
+
+    options = ApiOptions(start_run=start)
+    with live(create_app(Site(small, site.store, site.catalog, site.ledger), options)) as address:
+        browser.get(address)
+        ask_about_first_scene(browser)
+        wait_for(browser, "document.getElementById('say').textContent.includes('has mapped the whole scene')")
+
+
+def test_the_page_asks_for_a_key_and_goes_on_with_it(browser, site, picture):
+    settings = site.settings.model_copy(update={"api_auth": "keys"})
+    _, key = Keys(site.catalog).create("page")
+    with live(create_app(Site(settings, site.store, site.catalog, site.ledger))) as address:
+        browser.get(address)
+        browser.find_element(By.ID, "file").send_keys(str(picture))
+        wait_for(browser, "document.activeElement.id === 'key'")
+        keep_picture(browser, "key")
+        browser.switch_to.active_element.send_keys(key + Press.ENTER)
+        wait_for(browser, "!document.getElementById('result').hidden")
+        stored = browser.execute_script("return JSON.stringify([localStorage, sessionStorage, document.cookie])")
+        assert key not in stored + browser.current_url
+
+
+def test_the_tabs_go_by_the_arrow_keys(browser, site):
+    with live(create_app(site)) as address:
+        browser.get(address)
+        tab = browser.find_element(By.ID, "tab-image")
+        tab.send_keys(Press.ARROW_RIGHT)
+        assert browser.switch_to.active_element.get_attribute("id") == "tab-scene"
+        assert browser.find_element(By.ID, "panel-scene").is_displayed()
+        wait_for(browser, "document.getElementById('scenes-note').textContent.includes('swath ingest')")
+
+
+def test_nothing_is_wider_than_a_phone(browser, site, picture):
+    with live(create_app(site)) as address:
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+        )
+        try:
+            browser.get(address)
+            browser.find_element(By.ID, "file").send_keys(str(picture))
+            wait_for(browser, "!document.getElementById('result').hidden")
+            keep_picture(browser, "phone")
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+        finally:
+            browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_every_control_has_a_name(browser, site):
+    nameless = """return [...document.querySelectorAll('button, input, select, a, img[alt=""]')].filter((it) =>
+        it.tagName !== 'IMG' && !(it.labels?.length || it.textContent.trim() || it.getAttribute('aria-label')))
+        .map((it) => it.outerHTML)"""
+    with live(create_app(site)) as address:
+        browser.get(address)
+        assert browser.execute_script(nameless) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser, site, scheme):
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    with live(create_app(site)) as address:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        try:
+            browser.get(address)
+            keep_picture(browser, scheme)
+            value = "getComputedStyle(document.documentElement).getPropertyValue"
+            color = {name: browser.execute_script(f"return {value}('--{name}').trim()") for name in COLORS}
+        finally:
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert [pair for pair in PAIRS if contrast(color[pair[0]], color[pair[1]]) < 4.5] == []

@@ -1,0 +1,170 @@
+"""`/predict` over HTTP: what comes back, what is refused, and that a scene's run says the same."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+
+from services.api.app import create_app
+from services.core.model.package import ModelPackage
+from services.core.settings import Settings
+from services.core.site import open_site
+from tests.live_app import live
+from tests.models import PICTURE_CLASSES, make_classifier
+from tests.processes import Installation
+from tests.served import encode, make_pixels
+
+JPEG, PNG = "image/jpeg", "image/png"
+MOST_BYTES = 200_000
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    return make_classifier(tmp_path_factory.mktemp("package") / "m")
+
+
+@pytest.fixture(scope="module")
+def client(package: ModelPackage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    home = tmp_path_factory.mktemp("home")
+    limits = {"api_max_body_bytes": MOST_BYTES, "api_max_pixels": 10**6, "api_max_batch": 10}
+    settings = Settings(home=home, api_model=str(package.root), backend="onnxruntime", **limits)
+    with (
+        open_site(settings) as site,
+        live(create_app(site)) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        yield client
+
+
+def ask(client: httpx.Client, body: bytes, kind: str = JPEG) -> httpx.Response:
+    return client.post("/predict", content=body, headers={"Content-Type": kind})
+
+
+def test_an_image_gets_its_class_and_all_probabilities(client, package):
+    answer = ask(client, encode(make_pixels())).json()
+    assert list(answer["probabilities"]) == list(PICTURE_CLASSES)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    assert answer["class"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert answer["model"] == {"name": "chance-rgb", "digest": package.digest, "stage": None}
+
+
+def test_a_form_answers_as_the_raw_body_does(client):
+    body = encode(make_pixels())
+    form = client.post("/predict", files={"file": ("x.jpg", body, JPEG)}).json()
+    assert form["probabilities"] == ask(client, body).json()["probabilities"]
+
+
+def test_a_batch_answers_in_order_and_as_single_images_do(client):
+    bodies = [encode(make_pixels(seed=seed)) for seed in range(9)]
+    batch = client.post("/predict/batch", files=[("files", ("x.jpg", body, JPEG)) for body in bodies]).json()
+    single = [ask(client, body).json()["probabilities"] for body in bodies]
+    assert [item["probabilities"] for item in batch["results"]] == single
+
+
+def test_one_bad_image_does_not_spoil_the_batch(client):
+    good, bad = encode(make_pixels()), encode(make_pixels())[:300]
+    batch = client.post("/predict/batch", files=[("files", ("x.jpg", body, JPEG)) for body in (good, bad, good)])
+    first, second, third = batch.json()["results"]
+    assert first["class"] == third["class"]
+    assert second["problem"]["status"] == 422
+
+
+def test_a_batch_of_too_many_images_is_refused(client):
+    response = client.post("/predict/batch", files=[("files", ("x.jpg", b"x", JPEG))] * 11)
+    assert response.status_code == 413
+
+
+def test_a_larger_image_gets_the_mean_over_its_chips(client):
+    whole = make_pixels(side=128)
+    parts = [whole[row : row + 64, col : col + 64] for row in (0, 64) for col in (0, 64)]
+    single = [list(ask(client, encode(part, "PNG"), PNG).json()["probabilities"].values()) for part in parts]
+    answer = ask(client, encode(whole, "PNG"), PNG).json()
+    np.testing.assert_allclose(list(answer["probabilities"].values()), np.mean(single, axis=0), rtol=1e-6)
+
+
+def bomb(width: int, height: int) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(10**6), 9)
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (head, data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (encode(make_pixels())[:400], JPEG, 422),
+        (encode(make_pixels(side=1), "PNG"), PNG, 422),
+        (b"", JPEG, 422),
+        (bomb(50_000, 50_000), PNG, 413),
+        (bomb(500, 500)[:600], PNG, 422),
+        (encode(make_pixels()), PNG, 415),
+        (encode(make_pixels()), "text/plain", 415),
+        (b"hello", JPEG, 415),
+        (b"II*\x00" + bytes(300), "image/tiff", 422),
+        (bytes(MOST_BYTES + 1), JPEG, 413),
+        (b"--x\r\nnonsense", "multipart/form-data; boundary=x", 422),
+        (b"x", "multipart/form-data", 422),
+    ],
+)
+def test_what_is_no_usable_image_gets_one_sentence(client, body, kind, status):
+    response = ask(client, body, kind)
+    problem = response.json()
+    assert (response.status_code, problem["status"]) == (status, status)
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert problem["request_id"] == response.headers["X-Request-ID"]
+    assert not any(word in problem["detail"] for word in ("/tmp", "/home", "vsimem", "Traceback"))
+
+
+def test_a_body_of_unsaid_length_is_stopped_at_the_limit(client):
+    parts = (bytes(50_000) for _ in range(5))
+    assert client.post("/predict", content=parts, headers={"Content-Type": JPEG}).status_code == 413
+
+
+@pytest.mark.parametrize(("given", "kept"), [("job-7.a", True), ("a b", False), ('"}', False), ("x" * 65, False)])
+def test_a_sane_request_id_is_echoed_and_another_replaced(client, given, kept):
+    headers = {"Content-Type": JPEG, "X-Request-ID": given}
+    response = client.post("/predict", content=encode(make_pixels()), headers=headers)
+    assert (response.headers["X-Request-ID"] == given) is kept
+    assert response.json()["request_id"] == response.headers["X-Request-ID"]
+
+
+def test_unknown_addresses_and_methods_are_problems_too(client):
+    answers = [client.get("/nope"), client.get("/predict")]
+    assert [each.status_code for each in answers] == [404, 405]
+    assert all(each.headers["Content-Type"] == "application/problem+json" for each in answers)
+
+
+def test_metrics_know_routes_and_model_but_no_address_of_the_callers(client, package):
+    client.get("/nope/4711")
+    text = client.get("/metrics").text
+    assert f'digest="{package.digest}"' in text
+    assert 'route="unmatched"' in text
+    assert "4711" not in text
+
+
+def test_the_documents_are_whole_without_the_internet(client):
+    assert "http" not in client.get("/docs").text.replace("http-equiv", "")
+    assert len(client.get("/docs/swagger-ui-bundle.js").content) > 10**6
+    assert "/predict" in client.get("/openapi.json").json()["paths"]
+
+
+def test_a_run_over_a_scene_and_predict_agree_on_every_tile(client, package, tmp_path: Path):
+    pixels, place = make_pixels(side=128), Installation(tmp_path)
+    profile = {"driver": "GTiff", "count": 3, "height": 128, "width": 128, "dtype": "uint8", "photometric": "RGB"}
+    transform = rasterio.Affine(10, 0, 5e5, 0, -10, 49e5)
+    with rasterio.open(tmp_path / "scene.tif", "w", crs="EPSG:32631", transform=transform, **profile) as target:
+        target.write(pixels.transpose(2, 0, 1))
+    run = place.run(tmp_path / "scene.tif", model=str(package.root), SWATH_BACKEND="onnxruntime").json
+    table = pq.read_table(Path(run["product"]) / "tiles.parquet").to_pylist()
+    assert len(table) == 4
+    for tile in table:
+        row, col = 64 * tile["row"], 64 * tile["col"]
+        answer = ask(client, encode(pixels[row : row + 64, col : col + 64], "PNG"), PNG).json()
+        ours = np.array(list(answer["probabilities"].values()), np.float32)
+        np.testing.assert_array_equal(ours, np.array(tile["probabilities"], np.float32))

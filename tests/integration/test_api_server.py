@@ -1,0 +1,172 @@
+"""`swath serve` as a process: how it begins and ends, what it does when too much is asked, and a model exchanged."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.core.catalog.catalog import open_catalog
+from services.core.catalog.stages import Stages
+from services.core.model.package import ModelPackage
+from services.core.model.registry import keep_package
+from services.core.records import ModelStage
+from services.core.storage import open_store
+from tests.models import make_classifier
+from tests.processes import LIMIT_S, Installation
+from tests.served import Service, encode, make_pixels, serving
+
+IMAGE = encode(make_pixels())
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    return make_classifier(tmp_path_factory.mktemp("package") / "m")
+
+
+def promote(installation: Installation, package: ModelPackage) -> None:
+    settings = installation.settings()
+    with open_catalog(settings.catalog_url) as catalog:
+        keep_package(package, catalog=catalog, store=open_store(settings.store_uri, settings))
+        Stages(catalog).promote(package.digest, stage=ModelStage.PRODUCTION, who="test", why="test")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+
+
+def served_digest(service: Service) -> str:
+    return str(service.predict(IMAGE).json()["model"]["digest"])
+
+
+def test_it_is_ready_when_it_says_so_and_ends_with_zero(installation, package):
+    with serving(installation, package.root, SWATH_API_ACCESS_LOG="true") as service:
+        assert service.client.get("/health/ready").json()["status"] == "ready"
+        assert service.predict(IMAGE).status_code == 200
+        service.process.send_signal(signal.SIGTERM)
+        code, log = service.end()
+    assert code == 0
+    assert '"route": "/predict"' in log
+
+
+def test_what_is_under_way_is_answered_before_the_end(installation, package):
+    with serving(installation, package.root, SWATH_API_LINGER_S="60") as service:
+        begun = threading.Event()
+
+        def slow() -> "list[bytes]":
+            def parts():
+                yield IMAGE[:100]
+                begun.set()
+                wait_for(lambda: service.client.get("/health/ready").status_code == 503)
+                yield IMAGE[100:]
+
+            headers = {"Content-Type": "image/jpeg"}
+            return httpx.post(f"{service.started['url']}/predict", content=parts(), headers=headers, timeout=60)
+
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(slow)
+            assert begun.wait(LIMIT_S)
+            service.process.send_signal(signal.SIGTERM)
+            assert answer.result().status_code == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert service.end()[0] == 0
+
+
+def test_too_many_at_once_are_told_when_to_come_back_and_the_rest_is_answered(installation, package):
+    limits = {"SWATH_API_QUEUE_CHIPS": "2", "SWATH_API_THREADS": "1"}
+    with serving(installation, package.root, **limits) as service, ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda _: service.predict(IMAGE), range(200)))
+        refused = [each for each in answers if each.status_code == 503]
+        assert {each.status_code for each in answers} <= {200, 503}
+        assert all(each.json()["retry_after_ms"] > 0 and int(each.headers["Retry-After"]) >= 1 for each in refused)
+        assert service.predict(IMAGE).status_code == 200
+
+
+def test_a_promoted_model_takes_over_and_no_request_is_lost(installation, package, tmp_path: Path):
+    better = make_classifier(tmp_path / "better", mean=(80.0, 90.0, 100.0))
+    promote(installation, package)
+    with serving(installation, "chance-rgb") as service, ThreadPoolExecutor(8) as pool:
+        assert served_digest(service) == package.digest
+        stop, statuses = threading.Event(), []
+
+        def keep_asking() -> None:
+            while not stop.is_set():
+                statuses.append(service.predict(IMAGE).status_code)
+
+        askers = [pool.submit(keep_asking) for _ in range(4)]
+        promote(installation, better)
+        wait_for(lambda: served_digest(service) == better.digest)
+        stop.set()
+        assert [each.result() for each in askers] == [None] * 4
+    assert set(statuses) == {200}
+
+
+def test_a_broken_promotion_leaves_the_old_model_in_service(installation, package, tmp_path: Path):
+    broken = make_classifier(tmp_path / "broken", mean=(80.0, 90.0, 100.0))
+    promote(installation, package)
+    with serving(installation, "chance-rgb") as service:
+        promote(installation, broken)
+        folder = Path(installation.settings().store_uri) / "models" / broken.digest
+        (folder / "model.onnx").write_bytes(b"rotten")
+        wait_for(lambda: "swath_model_swap_failures_total 1.0" in service.client.get("/metrics").text)
+        assert served_digest(service) == package.digest
+        service.process.send_signal(signal.SIGTERM)
+        assert "the old one stays" in service.end()[1]
+
+
+def test_a_taken_port_is_one_sentence(installation, package):
+    with serving(installation, package.root) as service:
+        port = service.started["url"].rpartition(":")[2]
+        answer = installation.swath("serve", "--port", port, "--model", package.root)
+        assert answer.code == 78
+        assert "cannot be listened on" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "code", "said"),
+    [
+        (["--model", "nothing-of-this-name"], {}, 65, "no model nothing-of-this-name"),
+        (["--model", "landcover-l7"], {}, 65, "classification"),
+        ([], {"SWATH_API_HOST": "0.0.0.0", "SWATH_API_AUTH": "none"}, 78, "SWATH_API_ANONYMOUS"),
+        ([], {"SWATH_API_AUTH": "oidc"}, 78, "SWATH_API_OIDC_ISSUER"),
+    ],
+)
+def test_what_cannot_be_served_is_one_sentence(installation, words, environment, code, said):
+    answer = installation.swath("serve", "--port", 0, *words, **environment)
+    assert answer.code == code
+    assert said in answer.sentence
+
+
+def test_without_torch_and_other_weights(installation, package):
+    with serving(installation, package.root) as service:
+        maps = Path(f"/proc/{service.process.pid}/maps").read_text()
+        assert [name for name in ("torch", "pyarrow", "prefect", "openvino") if f"/{name}/" in maps] == []
+
+
+def test_a_database_that_is_gone_is_said_by_ready_and_not_by_live(installation, package):
+    with serving(installation, package.root, SWATH_DATABASE_PATIENCE_S="1") as service:
+        database = installation.folder / "home" / "swath.db"
+        database.write_bytes(b"no longer a database" * 1000)
+        wait_for(lambda: service.client.get("/health/ready").status_code == 503)
+        assert service.client.get("/health/ready").json()["parts"]["database"] != "ok"
+        assert service.client.get("/health/live").status_code == 200
+
+
+def test_a_large_window_becomes_a_run_that_is_worked_on(installation, package, scene: Path):
+    assert installation.swath("ingest", scene).code == 0
+    with serving(installation, package.root, SWATH_API_INFER_PIXELS="1") as service:
+        known = service.client.get("/scenes").json()["scenes"][0]
+        question = {"scene_id": known["id"], "bbox": known["bbox"], "model": "brightness"}
+        answer = service.client.post("/infer", json=question)
+        assert answer.status_code == 202, answer.text
+        run = answer.headers["Location"]
+        wait_for(lambda: service.client.get(run).json()["state"] == "published")
+        service.process.send_signal(signal.SIGTERM)
+        assert service.end()[0] == 0
