@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.bench.api import measure_api
 from tests.bench.command import measure_help
 from tests.bench.crash import measure_crash
 from tests.bench.machine import describe_machine
@@ -17,6 +18,7 @@ from tests.bench.report import print_report, write_report
 from tests.bench.rows import Finding, Measure, Place, missed
 from tests.bench.scenes import source_name
 from tests.bench.speed import measure_network, measure_threshold
+from tests.bench.training import measure_training
 
 MEASURES: dict[str, Measure] = {
     "network": measure_network,
@@ -24,8 +26,10 @@ MEASURES: dict[str, Measure] = {
     "memory": measure_memory,
     "crash": measure_crash,
     "help": measure_help,
+    "api": measure_api,
+    "training": measure_training,
 }
-#: TorchGeo has an environment of its own: its antlr4 and that of moto, which our tests need, exclude each other.
+#: The peers have an environment of their own: the antlr4 of TorchGeo and that of moto exclude each other.
 PEER_PYTHON = ROOT / ".venv-peer" / "bin" / "python"
 
 

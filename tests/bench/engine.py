@@ -10,12 +10,12 @@ BEGAN = time.perf_counter()
 
 
 def main() -> None:
+    from services.core.job import JobRequest
     from services.core.log import configure_logging
     from services.core.model.registry import find_package
     from services.core.raster.open import open_scene
     from services.core.settings import load_settings
     from services.core.site import open_site
-    from services.inference.job import JobRequest
     from services.inference.runs import complete, start_run, take_up
 
     wish = told()

@@ -22,6 +22,7 @@ PROBE_S, MEASURE_S = 1.0, 10.0
 def main() -> None:
     from services.core.model.backends import open_backend
     from services.core.model.package import load_package
+    from services.core.model.precision import graph_file
 
     wish = told()
     package = load_package(Path(wish["model"]))
@@ -31,7 +32,7 @@ def main() -> None:
     backend = open_backend(package, name=name, precision=precision, threads=threads)
     settings: dict[str, Callable[[], object]] = {f"our {backend.id}": lambda: backend.predict(chips)}
     for streams, batch in ((1, 32), (threads, 1), (threads, 4), (threads, 8)):
-        bare = _openvino(package.read("model.onnx"), precision, streams, batch, chips)
+        bare = _openvino(package.read(graph_file(precision)), precision, streams, batch, chips)
         settings[f"bare OpenVINO, {streams} streams, batch {batch}"] = bare
     rates = {name: _rate(call, len(chips), PROBE_S) for name, call in settings.items()}
     setting = max(rates, key=rates.__getitem__)
@@ -56,7 +57,7 @@ def _openvino(onnx: bytes, precision: str, streams: int, batch: int, chips: Chip
     network = ov.Core().read_model(onnx, b"")
     network.reshape([batch, *chips.shape[1:]])
     threads = len(os.sched_getaffinity(0))
-    hint = {"bf16": "bf16", "fp32": "f32"}[precision]
+    hint = "bf16" if precision == "bf16" else "f32"
     options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint}
     queue = ov.AsyncInferQueue(ov.Core().compile_model(network, "CPU", options), 2 * streams)
     parts = [np.ascontiguousarray(chips[i : i + batch]) for i in range(0, len(chips), batch)]

@@ -97,7 +97,9 @@ def _openvino(wish: dict[str, Any], threads: int) -> Callable[[Any], None]:
     import openvino as ov
 
     hint = "bf16" if wish["backend"].endswith("bf16") else "f32"
-    network = ov.Core().read_model(Path(wish["model"]) / "model.onnx")
+    network = ov.Core().read_model(
+        Path(wish["model"]) / ("model.int8.onnx" if wish["backend"].endswith("int8") else "model.onnx")
+    )
     network.reshape([BATCH, 3, TILE_PX, TILE_PX])
     options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint}
     compiled = ov.Core().compile_model(network, "CPU", options)

@@ -1,6 +1,6 @@
 """What a measurement comes to: lines of the table, each with its demand, its figure and its peer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,8 +48,7 @@ class Place:
     @property
     def network_settings(self) -> dict[str, str]:
         """Pins the backend, so that no process of the bench chooses another by a noisy timing."""
-        name, precision = self.backend.split(":")
-        return {"backend": name, "precision": precision}
+        return pinned(self.backend)
 
     def home(self, name: str) -> Path:
         """A new, empty installation: nothing of an earlier run can be reused."""
@@ -65,3 +64,18 @@ Measure = Callable[[Place], Finding]
 def missed(what: str, must: str, reason: str) -> Line:
     """A line that could not be measured."""
     return Line(what=what, must=must, measured=f"not measured: {reason}", peer="", met=None)
+
+
+def pinned(backend: str) -> dict[str, str]:
+    """Settings under which a run uses exactly this backend."""
+    name, precision = backend.split(":")
+    return {"backend": name, "precision": precision}
+
+
+def joined(findings: Iterable[Finding]) -> Finding:
+    """Several findings as one."""
+    found = list(findings)
+    return Finding(
+        lines=tuple(line for one in found for line in one.lines),
+        remarks=tuple(remark for one in found for remark in one.remarks),
+    )

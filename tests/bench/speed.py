@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.process import best, interleaved, run_child
-from tests.bench.rows import Finding, Line, Place, missed
+from tests.bench.rows import Finding, Line, Place, joined, missed, pinned
 from tests.bench.scenes import MEAN, STD, Look, write_scene
 
 _CACHES_MB = (32, 64, 256)
@@ -12,19 +12,24 @@ _TORCHGEO = "TorchGeo"
 
 
 def measure_network(place: Place) -> Finding:
-    """Scene to ResNet-18 predictions, product and all, against 1 / (1 / forward + 1 / decode) and TorchGeo."""
+    """Scene to ResNet-18 predictions, in floats and in 8 bit integers."""
+    return joined(_measure_network(place, backend) for backend in (place.backend, "openvino:int8"))
+
+
+def _measure_network(place: Place, backend: str) -> Finding:
+    """Product and all, against 1 / (1 / forward + 1 / decode) and TorchGeo."""
     scene, model = str(_scene(place, "uint16")), place.models["resnet-uint16"]
     found = interleaved(
         min(place.rounds, 2),
         decode=lambda: run_child("decode", {"scene": scene, "caches_mb": _CACHES_MB}),
-        forward=lambda: run_child("forward", {"scene": scene, "model": model, "backend": place.backend}),
-        engine=lambda: _run(place, scene, model),
-        **_torchgeo(place, scene, model),
+        forward=lambda: run_child("forward", {"scene": scene, "model": model, "backend": backend}),
+        engine=lambda: _run(place, scene, model, backend),
+        **_torchgeo(place, scene, model, backend),
     )
     ours, forward, decode = (best(found[name]) for name in ("engine", "forward", "decode"))
     limit = 1 / (1 / forward + 1 / decode)
     run, network = _fastest(found["engine"]), _fastest(found["forward"])
-    what = f"ResNet-18 at 256 px over {_pixels(place)} uint16 DEFLATE"
+    what = f"ResNet-18 ({backend}) at 256 px over {_pixels(place)} uint16 DEFLATE"
     lines = [
         Line(
             what=f"{what}: of the limit 1/(1/forward + 1/decode)",
@@ -34,7 +39,7 @@ def measure_network(place: Place) -> Finding:
             met=ours / limit >= 0.95,
         )
     ]
-    lines += _torchgeo_lines(found, ours, place.backend)
+    lines += _torchgeo_lines(found, ours, backend)
     seconds = ", ".join(f"{name.replace('_', ' ')} {spent:.2f} s" for name, spent in run["seconds"].items())
     return Finding(
         lines=tuple(lines),
@@ -64,7 +69,7 @@ def _threshold_line(place: Place, dtype: str, tiles: int) -> Line:
     wish = {"scene": scene, "scratch": place.folder, "tiles": tiles, "deviation": False}
     found = interleaved(
         place.rounds,
-        engine=lambda: _run(place, scene, "brightness"),
+        engine=lambda: _run(place, scene, "brightness", place.backend),
         files=lambda: run_child("peer_tiles", wish),
     )
     ours, files = best(found["engine"]), best(found["files"])
@@ -79,19 +84,19 @@ def _threshold_line(place: Place, dtype: str, tiles: int) -> Line:
     )
 
 
-def _run(place: Place, scene: str, model: str) -> dict[str, Any]:
-    wish = {"scene": scene, "model": model, "home": place.home("speed"), "settings": place.network_settings}
+def _run(place: Place, scene: str, model: str, backend: str) -> dict[str, Any]:
+    wish = {"scene": scene, "model": model, "home": place.home("speed"), "settings": pinned(backend)}
     return run_child("engine", wish)
 
 
-def _torchgeo(place: Place, scene: str, model: str) -> dict[str, Any]:
+def _torchgeo(place: Place, scene: str, model: str, backend: str) -> dict[str, Any]:
     """TorchGeo's two measures, where it is installed."""
     if place.peer_python is None:
         return {}
     python = place.peer_python
     wish = {"scene": scene, "model": model, "mean": MEAN["uint16"], "std": STD["uint16"], "workers": (0, 2)}
     return {
-        "same": lambda: run_child("peer_torchgeo", {**wish, "backend": place.backend}, python=python),
+        "same": lambda: run_child("peer_torchgeo", {**wish, "backend": backend}, python=python),
         "eager": lambda: run_child("peer_torchgeo", {**wish, "backend": "torch:fp32"}, python=python),
     }
 
@@ -99,7 +104,7 @@ def _torchgeo(place: Place, scene: str, model: str) -> dict[str, Any]:
 def _torchgeo_lines(found: dict[str, list[dict[str, Any]]], ours: float, backend: str) -> list[Line]:
     lines = []
     for name, must, behind in (("same", 2, f"the same {backend}"), ("eager", 10, "torch eager fp32")):
-        what = f"the same, times as fast as {_TORCHGEO} with {behind}"
+        what = f"the same ({backend}), times as fast as {_TORCHGEO} with {behind}"
         if name not in found:
             lines.append(missed(what, f"≥ {must}", f"{_TORCHGEO} is not installed (make bench installs it)"))
             continue
