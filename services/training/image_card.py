@@ -35,8 +35,9 @@ side.
 
 ![confusion matrix](figures/confusion.png)
 
-Expected calibration error (15 bins): {_percent(metrics["calibration"]["ece"], 2)} points. The labels were smoothed in
-training, so its probabilities are, if anything, too modest.
+Expected calibration error (15 bins): {_percent(metrics["calibration"]["ece"], 2)} points. Logits
+were divided by {metrics["temperature"]:g}, which makes the labels of these same images likeliest; before, smoothed
+labels had made it too modest.
 
 ## Number formats
 

@@ -16,6 +16,7 @@ from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.package import INT8_GRAPH, ModelPackage, save_package
 from services.core.model.statistics import Tally
 from services.core.version import code_version
+from services.training.calibration import calibrate
 from services.training.classification import NETWORK, ImagePlan, Trained, network_arguments
 from services.training.confusion_picture import draw_confusion
 from services.training.evaluate_images import ImageVerdict, evaluate_images, image_chips, measure_speeds
@@ -62,8 +63,11 @@ def pack_images(
     Raises:
         PackageError: `out` holds something else.
     """
-    round_to_half(trained.fitted.network)  # the package holds its kernels twice, and should stay small
     held, seen = take(images, trained.held), take(images, all_but(len(images), trained.held))
+    network = trained.fitted.network
+    held_chips = torch.from_numpy(image_chips(trained.contract, held.pixels))
+    temperature = calibrate(network, held_chips, torch.from_numpy(held.labels))
+    round_to_half(network)  # the package holds its kernels twice, and should stay small
     files = _network_files(trained, plan)
     fast = _int8_files(trained, plan, files, seen, held) if int8 else {}
     with _drafted(files) as draft:
@@ -73,7 +77,8 @@ def pack_images(
     metrics = _metrics(trained, images, plan, verdict) | {"int8": fast.pop("verdict", None)}
     if validation is not None:
         metrics["cross_validation"] = dict(validation)
-    rounding = agreement(trained.fitted.network, torch.from_numpy(image_chips(trained.contract, held.pixels[:_PART])))
+    metrics["temperature"] = round(temperature, 4)
+    rounding = agreement(network, held_chips[:_PART])
     metrics["bf16_against_fp32"] = rounding.as_json()
     precisions = (*rounding.precisions, *(("int8",) if INT8_GRAPH in fast else ()))
     files |= fast | _network_files(trained, plan, precisions)
