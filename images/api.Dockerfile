@@ -1,7 +1,7 @@
 # The online service: `docker build -f images/api.Dockerfile -t swath-api .`, or `make image`.
 #
 # No torch, no compiler, no package manager, no setuid program; one process, which is user 65532. The root file system
-# may be read-only: what is written goes to the volume SWATH_HOME, and there only. docs/images.md has the numbers.
+# may be read-only: what is written goes to the volume SWATH_HOME, and there only. docs/container.md has the numbers.
 #
 # BASE: name a digest where builds must repeat: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
 # A private package index: --secret id=pip,src=$HOME/.config/pip/pip.conf

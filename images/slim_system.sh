@@ -13,18 +13,18 @@ find "$lib" -depth -type d \( -name __pycache__ -o -name test -o -name tests \) 
 rm -f /usr/local/bin/python*-config
 
 # apt, perl and the libraries that only they, passwd and mkfs use; what administers a machine; caches; pages for people. Copyright notices stay.
-rm -rf /usr/bin/apt* /usr/lib/apt /usr/lib/x86_64-linux-gnu/libapt-* /etc/apt /var/lib/apt /var/cache/* /var/log/* \
-    /usr/bin/perl* /usr/lib/x86_64-linux-gnu/perl* /usr/share/perl* /usr/share/man /usr/share/info /usr/share/locale \
+rm -rf /usr/bin/apt* /usr/lib/apt /usr/lib/*-linux-gnu/libapt-* /etc/apt /var/lib/apt /var/cache/* /var/log/* \
+    /usr/bin/perl* /usr/lib/*-linux-gnu/perl* /usr/share/perl* /usr/share/man /usr/share/info /usr/share/locale \
     /usr/share/lintian /root/.cache /tmp/*
 for name in gnutls unistring p11-kit hogweed nettle db-5.3 gmp idn2 ext2fs perl semanage sepol; do
-    rm -f /usr/lib/x86_64-linux-gnu/lib"$name"[.-]*
+    rm -f /usr/lib/*-linux-gnu/lib"$name"[.-]*
 done
 rm -f /usr/bin/gpgv /usr/bin/localedef
 find /usr/sbin -mindepth 1 ! -name ldconfig ! -name nologin -delete
 rm -rf /usr/share/zoneinfo/right /usr/share/zoneinfo/posix /usr/share/bash-completion /usr/share/gcc
 find /usr/share/doc -type f ! -name copyright -delete
 # Character sets of the last century: Python and GDAL have their own for what they read.
-rm -rf /usr/lib/x86_64-linux-gnu/gconv /usr/share/i18n
+rm -rf /usr/lib/*-linux-gnu/gconv /usr/share/i18n
 
 find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 

@@ -81,6 +81,7 @@ def _announce(url: str, served: Served, announce: Announce | None) -> None:
     # What is alive now stays alive: a collection that walks it would show in the slowest answers.
     gc.collect()
     gc.freeze()
+    gc.enable()  # `python -m services.api` starts without
 
 
 class _Server(uvicorn.Server):

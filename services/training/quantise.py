@@ -15,8 +15,8 @@ CALIBRATION_IMAGES = 300
 def int8_onnx(graph: bytes, calibration: Chips) -> bytes:
     """An ONNX graph with its layers in int8, as standard QuantizeLinear and DequantizeLinear operators.
 
-    The first convolution and the last layer stay in floats (two per cent of the work), and biases are corrected the slow
-    way: with NNCF's defaults a classifier of EuroSAT lost 1.4 points, with these it lost none (docs/models.md).
+    The first convolution and the last layer stay in floats (two per cent of the work), and biases are corrected the
+    slow way: with NNCF's defaults a classifier of EuroSAT lost 1.4 points, with these it lost none (docs/models.md).
 
     Args:
         graph: The fp32 graph, with one input named `chips`.

@@ -1,10 +1,11 @@
 """Containers through the `docker` command, as a user runs them, and what a right answer of the service is."""
 
+import io
 import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import httpx
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from services.core.model.backends import open_backend
+from services.core.model.backends import Library, open_backend
 from services.core.model.package import ModelPackage
 from tests.served import encode, make_pixels
 
@@ -71,10 +73,10 @@ def inspect_image(tag: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One under way, with the port of the service on loopback."""
+    """One under way, and a client of its service."""
 
     id: str
-    url: str
+    client: httpx.Client
 
     def run(self, *words: str) -> str:
         """A command inside, to its end."""
@@ -82,11 +84,11 @@ class Container:
 
     def predict(self, body: bytes, kind: str = "image/jpeg", **headers: str) -> httpx.Response:
         """One image."""
-        return httpx.post(f"{self.url}/predict", content=body, headers={"Content-Type": kind, **headers}, timeout=60)
+        return self.client.post("/predict", content=body, headers={"Content-Type": kind, **headers})
 
     def wait(self) -> None:
         """Until it takes requests."""
-        self._until("/health/live", lambda: httpx.get(f"{self.url}/health/live", timeout=60))
+        self._until("/health/live", lambda: self.client.get("/health/live"))
 
     def first_answer(self, body: bytes) -> httpx.Response:
         """Ask until it answers."""
@@ -102,7 +104,12 @@ class Container:
         fields = self.run("cat", "/proc/1/stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100  # ticks: 100 a second on Linux
 
-    def _until(self, what: str, ask: Any) -> httpx.Response:
+    def log(self) -> str:
+        """What it said so far; our log goes to stderr."""
+        done = subprocess.run(["docker", "logs", self.id], capture_output=True, text=True, timeout=LIMIT_S, check=True)
+        return done.stdout + done.stderr
+
+    def _until(self, what: str, ask: Callable[[], httpx.Response]) -> httpx.Response:
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
             try:
@@ -111,7 +118,7 @@ class Container:
                 time.sleep(0.01)
             if docker("inspect", "-f", "{{.State.Running}}", self.id) != "true":
                 break
-        raise ContainerError(f"{what} did not answer: {docker('logs', self.id)}")
+        raise ContainerError(f"{what} did not answer: {self.log()[-2000:]}")
 
 
 @contextmanager
@@ -134,17 +141,18 @@ def running(
     name = docker(*words, tag)
     try:
         address = docker("port", name, PORT).splitlines()[0]
-        yield Container(name, f"http://{address}")
+        with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
+            yield Container(name, client)
     finally:
         docker("rm", "-f", "-v", name)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An image, and what the network's own page says of it outside, in PyTorch."""
+    """An image, and what the network says of it outside."""
 
-    pixels: NDArray[np.uint8]  #: (H, W, 3)
-    body: bytes  #: the same as PNG
+    body: bytes  #: JPEG
+    pixels: NDArray[np.uint8]  #: (H, W, 3), as decoded
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]  #: (K,)
 
@@ -158,15 +166,23 @@ class Question:
         return answer["class"] == best and bool(np.allclose(told, self.probabilities, atol=2e-3))
 
 
-def make_questions(package: ModelPackage, count: int = 8) -> list[Question]:
-    """Different images of the model's own size."""
+def make_questions(package: ModelPackage, *, library: Library = "torch", count: int = 8) -> list[Question]:
+    """Different images of the model's own size.
+
+    Args:
+        package: A classifier of 8-bit pictures.
+        library: What answers outside. PyTorch is the reference in fp32; the image's own library where the package
+            holds an int8 graph, which both then take.
+        count: How many.
+    """
     contract = package.contract
-    reference = open_backend(package, name="torch")
+    reference = open_backend(package, name=library)
     names = tuple(one.name for one in contract.classes)
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (contract.mean, contract.std))
     questions = []
     for seed in range(count):
-        pixels = make_pixels(side=contract.chip_px, seed=seed)
+        body = encode(make_pixels(side=contract.chip_px, seed=seed))
+        pixels = np.asarray(Image.open(io.BytesIO(body)))
         chip = (pixels.transpose(2, 0, 1).astype(np.float32) - mean) / std  # (H, W, 3) -> (3, H, W)
-        questions.append(Question(pixels, encode(pixels, "PNG"), names, reference.predict(chip[None])[0]))
+        questions.append(Question(body, pixels, names, reference.predict(chip[None])[0]))
     return questions

@@ -7,9 +7,10 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
-from services.core.errors import ConflictError, CoverageError, ObjectNotFoundError
+from services.core.errors import ConfigError, ConflictError, CoverageError, ObjectNotFoundError
 from services.core.model.statistics import Tally
 from services.core.names import parse_run_id, product_key
 from services.core.product.coverage import Coverage, CoverageCount
@@ -37,10 +38,15 @@ def check_out(out: str, settings: Settings) -> None:
     """Prove that products can be written to `out`, before hours are spent on one. Makes the folder.
 
     Raises:
+        ConfigError: What writes tile tables is not installed, as in the image of the online service.
         RequestError: Not a folder path, `file://` or `s3://` URI.
         StorageRefusedError: Nothing can be written there.
         StorageUnavailableError: It is full, or does not answer.
     """
+    if find_spec("pyarrow") is None:
+        raise ConfigError(
+            "pyarrow is not installed, which products are written with; run: pip install 'swath[inference]'"
+        )
     open_outlet(out, settings).prove()
 
 
