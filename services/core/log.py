@@ -18,7 +18,7 @@ def configure_logging(level: str) -> None:
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=_stderr_logger,
         cache_logger_on_first_use=False,
     )
 
@@ -31,3 +31,8 @@ def get_logger(name: str) -> Any:
 def bind(**fields: str) -> None:
     """Add fields to every further line of this thread, e.g. `run_id`."""
     structlog.contextvars.bind_contextvars(**fields)
+
+
+def _stderr_logger(*_: Any) -> structlog.WriteLogger:
+    """Writes to what stderr is now: whoever put another in its place, and closed it, must not break a later line."""
+    return structlog.WriteLogger(sys.stderr)

@@ -116,7 +116,6 @@ def _train_without(
     learn = all_but(len(images.labels), held)
     mean, std = _levels(images, learn)
     contract = plan.recipe.contract(mean, std)
-    torch.set_flush_denormal(True)  # numbers too small to matter cost a hundred times as much to compute with
     with torch.random.fork_rng(devices=[]):  # the caller's own chance is none of our business
         torch.manual_seed(plan.seed)
         network = build_network(NETWORK, network_arguments(plan.recipe))
@@ -131,7 +130,11 @@ def _train_without(
         work=work,
         inputs=plan.digest(images, held),
     )
-    fitted = trainer.run(None if progress is None else lambda epoch: progress(title, epoch))
+    torch.set_flush_denormal(True)  # numbers too small to matter cost a hundred times as much to compute with
+    try:
+        fitted = trainer.run(None if progress is None else lambda epoch: progress(title, epoch))
+    finally:
+        torch.set_flush_denormal(False)  # it holds for the whole thread, whose other arithmetic is not ours
     return Trained(fitted=fitted, contract=contract, held=held)
 
 

@@ -143,7 +143,7 @@ def test_every_shipped_package_is_a_valid_stac_item_with_a_card(name: str) -> No
     assert package.metrics
 
 
-def test_the_shipped_packages_are_these_two() -> None:
-    assert shipped_names() == ("brightness", "landcover-l7")
+def test_the_shipped_packages_are_these() -> None:
+    assert shipped_names() == ("brightness", "eurosat-rgb", "landcover-l7")
     with pytest.raises(ObjectNotFoundError, match="brightness"):
         shipped_package("cloudless")
