@@ -12,7 +12,7 @@ from services.core.model.batching import Chips
 CALIBRATION_IMAGES = 300
 
 
-def int8_onnx(graph: bytes, calibration: Chips) -> bytes:
+def int8_onnx(graph: bytes, calibration: Chips, *, slow_bias: bool = True) -> bytes:
     """An ONNX graph with its layers in int8, as standard QuantizeLinear and DequantizeLinear operators.
 
     The first convolution and the last layer stay in floats (two per cent of the work), and biases are corrected the
@@ -21,6 +21,8 @@ def int8_onnx(graph: bytes, calibration: Chips) -> bytes:
     Args:
         graph: The fp32 graph, with one input named `chips`.
         calibration: (N, C, h, w), normalised: what the layers' ranges are read from.
+        slow_bias: Off: biases are corrected the fast way. NNCF 3.4's slow way breaks graphs whose residual branches
+            hold a convolution on both sides.
     """
     nncf.set_log_level(logging.ERROR)
     data: Iterable[Chips] = [calibration[at : at + 1] for at in range(len(calibration))]
@@ -30,7 +32,7 @@ def int8_onnx(graph: bytes, calibration: Chips) -> bytes:
         model,
         nncf.Dataset(data, lambda chip: {"chips": chip}),
         subset_size=len(calibration),
-        fast_bias_correction=False,
+        fast_bias_correction=not slow_bias,
         ignored_scope=nncf.IgnoredScope(names=[first], types=["Gemm"], validate=False),
     )
     body: bytes = quantised.SerializeToString()

@@ -87,7 +87,7 @@ def _save(
     if int8:
         shape = (_CALIBRATION, len(contract.bands), contract.chip_px, contract.chip_px)
         noise = np.random.default_rng(8).standard_normal(shape, np.float32)
-        files[INT8_GRAPH] = int8_onnx(files["model.onnx"], noise)
+        files[INT8_GRAPH] = int8_onnx(files["model.onnx"], noise, slow_bias=False)
     return save_package(folder, files)
 
 
