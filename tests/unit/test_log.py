@@ -19,10 +19,6 @@ def test_a_line_goes_to_the_stderr_of_its_moment(monkeypatch: pytest.MonkeyPatch
 
     log.warning("still said", scene="s-1")
 
-    assert json.loads(here.getvalue()) | {"timestamp": ""} == {
-        "event": "still said",
-        "level": "warning",
-        "module": "somewhere",
-        "scene": "s-1",
-        "timestamp": "",
-    }
+    said = json.loads(here.getvalue())
+    assert (said["event"], said["level"], said["module"]) == ("still said", "warning", "somewhere")
+    assert said["scene"] == "s-1"
