@@ -1,11 +1,10 @@
 """`/docs` without the internet: Swagger UI (Apache-2.0, 5.35.0, vendored in docs/) over our own /openapi.json."""
 
-from importlib import resources
-from pathlib import Path
-
 from fastapi import APIRouter, FastAPI
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
+
+from services.api.assets import asset_folder
 
 #: Swagger UI writes style attributes and draws its icons from data: addresses; scripts come from here alone.
 _POLICY = (
@@ -20,7 +19,7 @@ router = APIRouter(include_in_schema=False)
 async def show_docs() -> FileResponse:
     """The page."""
     return FileResponse(
-        _folder() / "index.html",
+        asset_folder("docs") / "index.html",
         headers={"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"},
     )
 
@@ -28,9 +27,4 @@ async def show_docs() -> FileResponse:
 def mount_docs(app: FastAPI) -> None:
     """The page and what it loads."""
     app.include_router(router)
-    app.mount("/docs", StaticFiles(directory=_folder()), name="docs")
-
-
-def _folder() -> Path:
-    with resources.as_file(resources.files("services.api") / "docs") as folder:
-        return folder
+    app.mount("/docs", StaticFiles(directory=asset_folder("docs")), name="docs")

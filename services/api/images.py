@@ -17,7 +17,7 @@ from PIL import Image
 
 from services.api.refusals import ImageError, MediaTypeError, TooLargeError
 from services.core.errors import SwathError
-from services.core.grid import plan_chips
+from services.core.grid import plan_chips, whole
 from services.core.model.contract import Contract
 from services.core.model.preprocess import Normalisation, normalise, plan_normalisation
 from services.core.records import Asset, Band, MaskKind, Scene
@@ -143,7 +143,6 @@ def decode_tiff(body: bytes, contract: Contract, *, names: Sequence[str], max_pi
         SwathError: Damaged, too large, too small, or not what the model was made for.
     """
     # Most services never see one, and GDAL is a tenth of a second and forty megabytes.
-    from services.core.grid import Window
     from services.core.raster.memory import open_image
 
     with open_image(body, max_pixels=max_pixels, names=names) as image:
@@ -152,8 +151,7 @@ def decode_tiff(body: bytes, contract: Contract, *, names: Sequence[str], max_pi
         trusted = contract.gsd_m[0] if contract.gsd_m and not image.placed else None
         bands = contract.pick_bands(scene, gsd_m=trusted)
         with image.reader(bands) as reader:
-            height, width = scene.shape
-            pixels, valid = reader.read(Window(row_off=0, col_off=0, height=height, width=width))
+            pixels, valid = reader.read(whole(scene.shape))
         return Picture(pixels, valid, plan_normalisation(contract, bands))
 
 

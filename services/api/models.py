@@ -1,7 +1,6 @@
 """Models of this site: the shipped packages and the catalog's, as one listing."""
 
 import re
-from functools import lru_cache
 
 from services.api.answers import ModelAnswer, ModelDetail, ModelPage, contract_of
 from services.api.paging import read_page, write_cursor
@@ -13,9 +12,6 @@ from services.core.records import ModelStage
 from services.core.site import Site
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-#: Part of the installation, so read and checked once.
-_shipped = lru_cache(maxsize=32)(shipped_package)
 
 
 def model_page(site: Site, *, cursor: str | None, limit: int) -> ModelPage:
@@ -53,7 +49,7 @@ def _cursor(last: ModelAnswer) -> str:
 
 
 def _models_after(site: Site, after: str | None, count: int) -> list[ModelAnswer]:
-    shipped = [_shipped(name) for name in sorted(shipped_names())]
+    shipped = [shipped_package(name) for name in sorted(shipped_names())]
     past = after is not None and _DIGEST.fullmatch(after) is not None  # names are shorter than digests
     page = [] if past else [_summary(package) for package in shipped if after is None or package.contract.name > after]
     if len(page) >= count:
@@ -70,5 +66,5 @@ def _models_after(site: Site, after: str | None, count: int) -> list[ModelAnswer
 
 
 def _summary(package: ModelPackage, stage: ModelStage | None = None) -> ModelAnswer:
-    shipped = any(_shipped(name).digest == package.digest for name in shipped_names())
+    shipped = any(shipped_package(name).digest == package.digest for name in shipped_names())
     return ModelAnswer.of(package.contract, package.digest, source="shipped" if shipped else "catalog", stage=stage)

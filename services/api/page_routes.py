@@ -1,11 +1,10 @@
 """The page at `/`: files as they are, under a policy that lets it load nothing from anywhere else."""
 
-from importlib import resources
-from pathlib import Path
-
 from fastapi import APIRouter, FastAPI
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
+
+from services.api.assets import asset_folder
 
 #: Pictures come from data: (maps of /infer) and blob: (the image just dropped); nothing is inline.
 POLICY = (
@@ -25,15 +24,10 @@ async def show_page() -> FileResponse:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
-    return FileResponse(_folder() / "index.html", headers=headers)
+    return FileResponse(asset_folder("page") / "index.html", headers=headers)
 
 
 def mount_page(app: FastAPI) -> None:
     """The page and what it loads."""
     app.include_router(router)
-    app.mount("/page", StaticFiles(directory=_folder()), name="page")
-
-
-def _folder() -> Path:
-    with resources.as_file(resources.files("services.api") / "page") as folder:
-        return folder
+    app.mount("/page", StaticFiles(directory=asset_folder("page")), name="page")

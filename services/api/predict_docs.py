@@ -67,37 +67,35 @@ def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"schema": {"type": "object", "required": [field], "properties": {field: schema}}}
 
 
-PREDICT_DOCS: dict[str, Any] = {
-    "summary": "What an image shows",
-    "response_model": Prediction,
-    "responses": problem_responses(*_STATUSES),
-    "openapi_extra": {
-        "security": SECURITY,
-        "parameters": [_BANDS],
-        "requestBody": {
-            "required": True,
-            "description": "A JPEG, PNG or GeoTIFF: the body itself, or the form's field `file`.",
-            "content": {
-                "image/jpeg": _BINARY,
-                "image/png": _BINARY,
-                "image/tiff": _BINARY,
-                "multipart/form-data": _form("file", _BINARY["schema"]),
-            },
+def _docs(summary: str, answer: type[Record], *, body: str, content: dict[str, Any]) -> dict[str, Any]:
+    """What both routes tell FastAPI: `body` describes the request, `content` is what may be sent."""
+    return {
+        "summary": summary,
+        "response_model": answer,
+        "responses": problem_responses(*_STATUSES),
+        "openapi_extra": {
+            "security": SECURITY,
+            "parameters": [_BANDS],
+            "requestBody": {"required": True, "description": body, "content": content},
         },
-    },
-}
+    }
 
-BATCH_DOCS: dict[str, Any] = {
-    "summary": "What each of many images shows",
-    "response_model": BatchPrediction,
-    "responses": problem_responses(*_STATUSES),
-    "openapi_extra": {
-        "security": SECURITY,
-        "parameters": [_BANDS],
-        "requestBody": {
-            "required": True,
-            "description": "The images, as files in the form's field `files`.",
-            "content": {"multipart/form-data": _form("files", {"type": "array", "items": _BINARY["schema"]})},
-        },
+
+PREDICT_DOCS = _docs(
+    "What an image shows",
+    Prediction,
+    body="A JPEG, PNG or GeoTIFF: the body itself, or the form's field `file`.",
+    content={
+        "image/jpeg": _BINARY,
+        "image/png": _BINARY,
+        "image/tiff": _BINARY,
+        "multipart/form-data": _form("file", _BINARY["schema"]),
     },
-}
+)
+
+BATCH_DOCS = _docs(
+    "What each of many images shows",
+    BatchPrediction,
+    body="The images, as files in the form's field `files`.",
+    content={"multipart/form-data": _form("files", {"type": "array", "items": _BINARY["schema"]})},
+)

@@ -13,7 +13,7 @@ from services.api.refusals import BusyError
 from services.core.catalog.stages import Stages
 from services.core.errors import ContractError, SwathError
 from services.core.log import get_logger
-from services.core.model.backends import Backend, open_backend
+from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
 from services.core.model.registry import find_package, package_by_digest
 from services.core.site import Site
@@ -106,13 +106,7 @@ class Runtime:
                 f"model {contract.name} is for {contract.kind}: /predict answers with one class for an image, "
                 "so set SWATH_API_MODEL to a classification model, and map scenes with this one"
             )
-        backend = open_backend(
-            package,
-            name=settings.backend,
-            precision=settings.precision,
-            threads=self._threads,
-            cache=self._site.scratch / "backends",
-        )  # opening it makes the first call, so it is warm
+        backend = open_configured(package, settings, threads=self._threads)  # makes the first call, so it is warm
         limits = QueueLimits(chips=settings.api_queue_chips, wait_s=settings.api_max_wait_ms / 1000)
         return Served(
             package=package,

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 
-from services.core.model.backends import Backend, open_backend
+from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
 from services.core.model.registry import known_package
 from services.core.site import Site
@@ -39,18 +39,10 @@ class Shelf:
         if package.contract.kind == "threshold":
             return None
         with self._opening:  # two at once would open it twice, and measure each other
-            backend = self._open.pop(package.digest, None) or self._load(package)
+            backend = self._open.pop(package.digest, None) or open_configured(
+                package, self._site.settings, threads=self._threads
+            )
             self._open[package.digest] = backend
             if len(self._open) > _KEPT:
                 self._open.popitem(last=False)
         return backend
-
-    def _load(self, package: ModelPackage) -> Backend:
-        settings = self._site.settings
-        return open_backend(
-            package,
-            name=settings.backend,
-            precision=settings.precision,
-            threads=self._threads,
-            cache=self._site.scratch / "backends",
-        )

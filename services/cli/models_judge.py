@@ -11,7 +11,7 @@ from services.cli.models import find_here, open_here, parse_stage, person, promo
 from services.cli.output import console, print_facts, print_json, print_table
 from services.core.catalog.stages import Stages
 from services.core.errors import RequestError, StorageRefusedError
-from services.core.model.backends import Backend, open_backend
+from services.core.model.backends import open_configured
 from services.core.model.package import ModelPackage
 from services.core.records import ModelStage
 from services.core.settings import Settings
@@ -94,7 +94,7 @@ def _admit(site: Site, candidate: ModelPackage, incumbent: ModelPackage | None, 
 def _judge(
     settings: Settings, package: ModelPackage, held: HeldOut, images: "LabelledImages | None"
 ) -> "ImageVerdict | SceneVerdict":
-    backend = _backend(settings, package)
+    backend = open_configured(package, settings, threads=_threads(settings))
     if images is None:
         from services.training.evaluate_scene import evaluate_scene
 
@@ -116,16 +116,6 @@ def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None
     from services.training.images import read_labelled_images
 
     return read_labelled_images(Path(held.data))
-
-
-def _backend(settings: Settings, package: ModelPackage) -> Backend:
-    return open_backend(
-        package,
-        name=settings.backend,
-        precision=settings.precision,
-        threads=_threads(settings),
-        cache=settings.scratch_path / "backends",
-    )
 
 
 def _threads(settings: Settings) -> int:

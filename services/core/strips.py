@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.errors import CoverageError, WindowError
-from services.core.grid import Window
+from services.core.grid import Window, whole
 
 ClassPixels = NDArray[np.uint8]
 
@@ -44,7 +44,7 @@ class Strips:
         Raises:
             WindowError: It is outside, or lies where the strips are closed.
         """
-        window.within(Window(row_off=0, col_off=0, height=self.shape[0], width=self.shape[1]))
+        window.within(whole(self.shape))
         if window.col_off // STRIP_PX < len(self._packed):
             raise WindowError(f"{window} comes after windows right of it; a unit is painted from left to right")
         self._close(window.col_off // STRIP_PX)
@@ -79,7 +79,7 @@ class Strips:
         """Strips of (height, width) pixels that are at hand."""
         height, width = pixels.shape
         strips = cls((height, width))
-        strips.paint(Window(row_off=0, col_off=0, height=height, width=width), pixels)
+        strips.paint(whole(strips.shape), pixels)
         return strips
 
     @property

@@ -3,38 +3,36 @@
 import argparse
 import sys
 
-from services.core.errors import SwathError
-from services.core.log import configure_logging, get_logger
-from services.core.settings import load_settings, pod_index
+from services.core.entry_point import run_entry_point
+from services.core.log import get_logger
+from services.core.settings import Settings, pod_index
 from services.core.signals import stop_on_signals
 from services.core.site import open_site
 from services.inference.assembly import finish
 from services.inference.runs import check_sources, failing, plan_shard, take_up, work
 
+log = get_logger(__name__)
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one shard or assemble a run; the exit code follows the error class."""
     args = _parse(argv)
-    log = get_logger(__name__)
-    try:
-        settings = load_settings()
-        configure_logging(settings.log_level)
-        with open_site(settings) as site, stop_on_signals() as stop:
-            task = take_up(site, args.run)
-            with failing(site, task.run.id):
-                if args.step == "shard":
-                    check_sources(task)
-                    units = site.ledger.progress(task.run.id).units
-                    indices = plan_shard(units, index=args.index, count=args.count)
-                    work(site, task, stop=stop, indices=indices)
-                    log.info("shard finished", units=len(indices))
-                else:
-                    outcome = finish(site, task, stop=stop)
-                    log.info("run published", product=outcome.product.href, **outcome.progress.model_dump())
-    except SwathError as exc:
-        log.error("stopped", error=str(exc), kind=type(exc).__name__)  # noqa: TRY400  # one sentence, not a traceback
-        return exc.exit_code
-    return 0
+    return run_entry_point(__name__, lambda settings: _step(settings, args))
+
+
+def _step(settings: Settings, args: argparse.Namespace) -> None:
+    with open_site(settings) as site, stop_on_signals() as stop:
+        task = take_up(site, args.run)
+        with failing(site, task.run.id):
+            if args.step == "shard":
+                check_sources(task)
+                units = site.ledger.progress(task.run.id).units
+                indices = plan_shard(units, index=args.index, count=args.count)
+                work(site, task, stop=stop, indices=indices)
+                log.info("shard finished", units=len(indices))
+            else:
+                outcome = finish(site, task, stop=stop)
+                log.info("run published", product=outcome.product.href, **outcome.progress.model_dump())
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

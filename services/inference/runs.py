@@ -18,7 +18,7 @@ from services.core.flow.plan import Allowance
 from services.core.job import Job, JobRequest, plan_job
 from services.core.lineage import job_of_run
 from services.core.log import bind, get_logger
-from services.core.model.backends import Backend, open_backend, open_pinned
+from services.core.model.backends import Backend, backend_notes, open_configured, open_pinned
 from services.core.model.package import ModelPackage
 from services.core.model.registry import keep_package, package_by_digest
 from services.core.names import absolute, make_run_id
@@ -202,8 +202,6 @@ def failing(site: Site, run_id: str) -> Iterator[None]:
 def _open_backend(site: Site, package: ModelPackage, *, threads: int, backend_id: str | None = None) -> Backend | None:
     if package.contract.kind == "threshold":
         return None
-    cache = site.scratch / "backends"
     if backend_id is None:
-        name, precision = site.settings.backend, site.settings.precision
-        return open_backend(package, name=name, precision=precision, threads=threads, cache=cache)
-    return open_pinned(package, backend_id, threads=threads, cache=cache)
+        return open_configured(package, site.settings, threads=threads)
+    return open_pinned(package, backend_id, threads=threads, cache=backend_notes(site.settings))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from services.training.figures import percent
 from services.training.recipe import Recipe
 
 
@@ -10,8 +11,7 @@ def segmentation_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
     """card.md of a trained segmentation."""
     test, training = metrics["test"], metrics["training"]
     rows = "\n".join(
-        f"| {name} | {row['pixels']} | {_percent(row['recall'])} | {_percent(row['precision'])} | "
-        f"{_percent(row['iou'])} |"
+        f"| {name} | {row['pixels']} | {percent(row['recall'])} | {percent(row['precision'])} | {percent(row['iou'])} |"
         for name, row in test["per_class"].items()
     )
     return f"""# {recipe.name}: {len(recipe.classes)} classes of land cover
@@ -30,9 +30,9 @@ again on all of the scene afterwards.
 
 ## How right it is
 
-{test["pixels"]} labelled test pixels, mapped by the same operators as a batch run: **{_percent(test["overall"])} %**
+{test["pixels"]} labelled test pixels, mapped by the same operators as a batch run: **{percent(test["overall"])} %**
 are right{_baseline(metrics["baseline_random_forest_test"])}.
-On the validation block: {_percent(metrics["validation"]["overall"])} %.
+On the validation block: {percent(metrics["validation"]["overall"])} %.
 
 | class | pixels | found (recall) % | right where named (precision) % | IoU % |
 |---|---|---|---|---|
@@ -48,7 +48,7 @@ A dash: the class does not occur in the test part, so nothing is known about it.
 
 U-Net of three levels, {training["epochs"]} epochs from seed {training["seed"]}, on {metrics["pixels"]["train"]}
 labelled pixels; weights averaged over the last steps. Code {training["code"]}, torch {training["torch"]}.
-In bfloat16 {_percent(metrics["bf16_against_fp32"]["same_class"])} % of validation pixels keep their class, and no
+In bfloat16 {percent(metrics["bf16_against_fp32"]["same_class"])} % of validation pixels keep their class, and no
 probability moves by more than {metrics["bf16_against_fp32"]["largest_probability_difference"]:.3f}.
 """
 
@@ -56,9 +56,5 @@ probability moves by more than {metrics["bf16_against_fp32"]["largest_probabilit
 def _baseline(scores: Mapping[str, float]) -> str:
     if not scores:
         return ""
-    told = ", ".join(f"{_percent(value)} % ({name.replace('_', ' ')})" for name, value in scores.items())
+    told = ", ".join(f"{percent(value)} % ({name.replace('_', ' ')})" for name, value in scores.items())
     return f". A random forest of 100 trees on the same split reaches {told}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"

@@ -17,6 +17,7 @@ from services.core.model.preprocess import Pixels, Valid
 from services.core.raster.classmap import UNLABELLED
 from services.core.records import Scene
 from services.core.scene_bench import SceneBench
+from services.training.figures import ratio
 from services.training.samples import LabelledScene, Labels, Split
 
 _TREES, _LEAF, _SHARE = 100, 5, 0.3
@@ -44,11 +45,9 @@ class Accuracy:
         per_class = {
             c.name: {
                 "pixels": int(truth[c.value]),
-                "recall": _ratio(hits[c.value], truth[c.value]),
-                "precision": _ratio(hits[c.value], told[c.value]) if truth[c.value] else None,
-                "iou": _ratio(hits[c.value], truth[c.value] + told[c.value] - hits[c.value])
-                if truth[c.value]
-                else None,
+                "recall": ratio(hits[c.value], truth[c.value]),
+                "precision": ratio(hits[c.value], told[c.value]) if truth[c.value] else None,
+                "iou": ratio(hits[c.value], truth[c.value] + told[c.value] - hits[c.value]) if truth[c.value] else None,
             }
             for c in classes
         }
@@ -118,7 +117,3 @@ def _box_mean(pixels: Pixels, side: int) -> Pixels:
     for axis in (1, 2):
         padded = np.lib.stride_tricks.sliding_window_view(padded, side, axis=axis).mean(axis=-1)
     return padded
-
-
-def _ratio(part: int, of: int) -> float | None:
-    return round(float(part / of), 4) if of else None

@@ -17,6 +17,7 @@ from services.core.model.parity import comparable
 from services.core.model.preprocess import normalise, plan_normalisation
 from services.core.records import Band
 from services.training.evaluate import Accuracy
+from services.training.figures import ratio
 from services.training.images import LabelledImages
 
 _COLOURS = ("red", "green", "blue")
@@ -151,9 +152,9 @@ def class_scores(accuracy: Accuracy, contract: Contract) -> dict[str, dict[str, 
     return {
         c.name: {
             "images": int(truth[c.value]),
-            "precision": _share(hits[c.value], told[c.value]),
-            "recall": _share(hits[c.value], truth[c.value]),
-            "f1": _share(2 * hits[c.value], truth[c.value] + told[c.value]),
+            "precision": ratio(hits[c.value], told[c.value], digits=6),
+            "recall": ratio(hits[c.value], truth[c.value], digits=6),
+            "f1": ratio(2 * hits[c.value], truth[c.value] + told[c.value], digits=6),
         }
         for c in contract.classes
     }
@@ -211,7 +212,3 @@ def _reliability(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> t
             )
         )
     return tuple(bins)
-
-
-def _share(part: int, of: int) -> float | None:
-    return round(float(part / of), 6) if of else None

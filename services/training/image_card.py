@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from services.training.figures import percent
 from services.training.image_recipe import ImageRecipe
 
 
@@ -25,7 +26,7 @@ judge it here. The package holds the very network that was judged.
 
 ## How right it is
 
-**{_percent(held["accuracy"], 2)} %** of the {held["images"]} images it never learned from are named right. These
+**{percent(held["accuracy"], 2)} %** of the {held["images"]} images it never learned from are named right. These
 images also chose the epoch (number {training["best_epoch"]} of {training["epochs"]}), so the figure leans to the good
 side.
 {_cross_validation(metrics)}
@@ -35,14 +36,14 @@ side.
 
 ![confusion matrix](figures/confusion.png)
 
-Expected calibration error (15 bins): {_percent(metrics["calibration"]["ece"], 2)} points. Logits
+Expected calibration error (15 bins): {percent(metrics["calibration"]["ece"], 2)} points. Logits
 were divided by {metrics["temperature"]:g}, which makes the labels of these same images likeliest; before, smoothed
 labels had made it too modest.
 
 ## Number formats
 
 {_int8(metrics)}
-In bfloat16 {_percent(rounded["same_class"], 2)} % of the answers stay the same, and no probability moves by more
+In bfloat16 {percent(rounded["same_class"], 2)} % of the answers stay the same, and no probability moves by more
 than {rounded["largest_probability_difference"]:.3f}.
 
 Images per second, network alone, on {training["threads"]} cores of the machine that packed it (others worked there
@@ -65,19 +66,17 @@ def _cross_validation(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("cross_validation")
     if not found:
         return ""
-    each = ", ".join(_percent(value, 2) for value in found["accuracy"])
+    each = ", ".join(percent(value, 2) for value in found["accuracy"])
     return (
         f"\nCross-validation, in which no image judges a network it shaped and no epoch is chosen: {found['folds']} "
-        f"folds of {found['images']} images, {found['epochs']} epochs each: **{_percent(found['mean'], 2)} %** on "
+        f"folds of {found['images']} images, {found['epochs']} epochs each: **{percent(found['mean'], 2)} %** on "
         f"average ({each}).\n"
     )
 
 
 def _class_rows(metrics: Mapping[str, Any]) -> str:
     return "\n".join(
-        f"| {name} | {row['images']} | "
-        + " | ".join(_percent(row[key]) for key in ("precision", "recall", "f1"))
-        + " |"
+        f"| {name} | {row['images']} | " + " | ".join(percent(row[key]) for key in ("precision", "recall", "f1")) + " |"
         for name, row in metrics["per_class"].items()
     )
 
@@ -88,8 +87,8 @@ def _int8(metrics: Mapping[str, Any]) -> str:
         return "Only fp32 was tried."
     what = "kept and used where nothing else is asked for" if found["kept"] else "not kept"
     return (
-        f"In 8 bit integers {_percent(found['int8'], 2)} % of these images are right, in fp32 "
-        f"{_percent(found['fp32'], 2)} %; at most {_percent(found['tolerance'])} points may be lost, so int8 is {what}."
+        f"In 8 bit integers {percent(found['int8'], 2)} % of these images are right, in fp32 "
+        f"{percent(found['fp32'], 2)} %; at most {percent(found['tolerance'])} points may be lost, so int8 is {what}."
     )
 
 
@@ -98,7 +97,3 @@ def _speeds(metrics: Mapping[str, Any]) -> str:
     return (
         ", ".join(f"{name} {value:.0f}" for name, value in found.items() if isinstance(value, float)) or "not measured"
     )
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{100 * value:.{digits}f}"

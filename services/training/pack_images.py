@@ -1,6 +1,5 @@
 """A trained classifier as a package: graphs, judgement, statistics, card."""
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from services.training.classification import NETWORK, ImagePlan, Trained, networ
 from services.training.confusion_picture import draw_confusion
 from services.training.evaluate_images import ImageVerdict, evaluate_images, image_chips, measure_speeds
 from services.training.export import onnx_bytes
+from services.training.figures import json_bytes
 from services.training.half import half_onnx, half_weights_bytes, round_to_half
 from services.training.image_card import image_card
 from services.training.images import LabelledImages
@@ -68,12 +68,12 @@ def pack_images(
     held_chips = torch.from_numpy(image_chips(trained.contract, held.pixels))
     temperature = calibrate(network, held_chips, torch.from_numpy(held.labels))
     round_to_half(network)  # the package holds its kernels twice, and should stay small
-    files = _network_files(trained, plan)
-    fast = _int8_files(trained, plan, files, seen, held) if int8 else {}
+    files = {"model.json": _model_json(trained, plan, ("fp32",)), **_network_files(trained)}
     with _drafted(files) as draft:
         backend = open_backend(draft, name="openvino", precision="fp32", threads=torch.get_num_threads())
         verdict = evaluate_images(draft, held, backend)
         tally = _tally(trained, held, backend)
+    fast = _int8_files(trained, plan, files, seen, verdict=verdict, held=held) if int8 else {}
     metrics = _metrics(trained, images, plan, verdict) | {"int8": fast.pop("verdict", None)}
     if validation is not None:
         metrics["cross_validation"] = dict(validation)
@@ -81,21 +81,21 @@ def pack_images(
     rounding = agreement(network, held_chips[:_PART])
     metrics["bf16_against_fp32"] = rounding.as_json()
     precisions = (*rounding.precisions, *(("int8",) if INT8_GRAPH in fast else ()))
-    files |= fast | _network_files(trained, plan, precisions)
+    files |= fast | {"model.json": _model_json(trained, plan, precisions)}
     with _drafted(files) as draft:
         metrics["images_per_second"] = measure_speeds(draft, held, threads=torch.get_num_threads())
     title = f"{trained.contract.name}: {len(held)} images it never learned from"
     names = [c.name for c in trained.contract.classes]
     files |= {
         "statistics.json": tally.statistics().encode(),
-        "metrics.json": _json(metrics),
+        "metrics.json": json_bytes(metrics),
         "figures/confusion.png": draw_confusion(verdict.accuracy.confusion, names, title=title),
         "card.md": image_card(plan.recipe, metrics).encode(),
     }
     return ImageReport(package=save_package(out, files), verdict=verdict)
 
 
-def _network_files(trained: Trained, plan: ImagePlan, precisions: tuple[str, ...] = ("fp32",)) -> dict[str, Any]:
+def _model_json(trained: Trained, plan: ImagePlan, precisions: tuple[str, ...]) -> bytes:
     network, contract = trained.fitted.network, trained.contract
     facts = ModelFacts(
         description=f"{len(contract.classes)} classes of land use. {plan.recipe.data}",
@@ -107,30 +107,41 @@ def _network_files(trained: Trained, plan: ImagePlan, precisions: tuple[str, ...
         precisions=precisions,
         license=plan.recipe.license,
     )
-    plain = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub
+    return json_bytes(build_item(contract, facts))
+
+
+def _network_files(trained: Trained) -> dict[str, bytes]:
+    contract = trained.contract
+    plain = trained.fitted.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub
     return {
-        "model.json": _json(build_item(contract, facts)),
         "weights.safetensors": half_weights_bytes(plain),
         "model.onnx": half_onnx(onnx_bytes(plain, bands=len(contract.bands), chip_px=contract.chip_px, fused=False)),
     }
 
 
-def _int8_files(
-    trained: Trained, plan: ImagePlan, files: Mapping[str, bytes], seen: LabelledImages, held: LabelledImages
+def _int8_files(  # by keyword
+    trained: Trained,
+    plan: ImagePlan,
+    files: Mapping[str, bytes],
+    seen: LabelledImages,
+    *,
+    verdict: ImageVerdict,
+    held: LabelledImages,
 ) -> dict[str, Any]:
     """The int8 graph if it is right enough, and either way what was found (`verdict`, for metrics.json)."""
     chosen = np.random.default_rng(plan.seed).choice(len(seen), min(CALIBRATION_IMAGES, len(seen)), replace=False)
     contract, network = trained.contract, trained.fitted.network
     plain = onnx_bytes(network, bands=len(contract.bands), chip_px=contract.chip_px)
     graph = int8_onnx(plain, image_chips(trained.contract, seen.pixels[np.sort(chosen)]))
-    found: dict[str, Any] = {}
-    with _drafted({**files, **_network_files(trained, plan, ("fp32", "int8")), INT8_GRAPH: graph}) as draft:
-        for precision in ("fp32", "int8"):
-            backend = open_backend(draft, name="openvino", precision=precision, threads=torch.get_num_threads())
-            found[precision] = evaluate_images(draft, held, backend).accuracy.overall
+    with _drafted({**files, "model.json": _model_json(trained, plan, ("fp32", "int8")), INT8_GRAPH: graph}) as draft:
+        backend = open_backend(draft, name="openvino", precision="int8", threads=torch.get_num_threads())
+        found = {
+            "fp32": verdict.accuracy.overall,
+            "int8": evaluate_images(draft, held, backend).accuracy.overall,
+        }
     kept = found["int8"] >= found["fp32"] - INT8_TOLERANCE - 1e-9
-    verdict = {name: round(value, 6) for name, value in found.items()} | {"kept": kept, "tolerance": INT8_TOLERANCE}
-    return {"verdict": verdict} | ({INT8_GRAPH: graph} if kept else {})
+    told = {name: round(value, 6) for name, value in found.items()} | {"kept": kept, "tolerance": INT8_TOLERANCE}
+    return {"verdict": told} | ({INT8_GRAPH: graph} if kept else {})
 
 
 def _tally(trained: Trained, held: LabelledImages, backend: Backend) -> Tally:
@@ -176,7 +187,3 @@ class _drafted:  # noqa: N801  # reads as a verb: with _drafted(files) as draft
 
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()

@@ -1,6 +1,5 @@
 """Train a segmentation network on one labelled scene, judge it on blocks it never saw, and pack what was judged."""
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from services.core.version import code_version
 from services.training.card import segmentation_card
 from services.training.evaluate import Accuracy, forest_baseline, judge, map_scene
 from services.training.export import onnx_bytes, weights_bytes
+from services.training.figures import json_bytes
 from services.training.fit import FitPlan, FitSamples, Progress, fit
 from services.training.precision import bf16_agreement
 from services.training.recipe import LANDCOVER_L7, Recipe
@@ -85,7 +85,7 @@ def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath
     }
     (test, validation), seen = _judge(files, contract, labelled, split)
     metrics |= {"test": test.as_json(contract.classes), "validation": validation.as_json(contract.classes)}
-    files |= {"metrics.json": _json(metrics), "card.md": segmentation_card(recipe, metrics).encode()}
+    files |= {"metrics.json": json_bytes(metrics), "card.md": segmentation_card(recipe, metrics).encode()}
     files |= {"statistics.json": seen.encode()}
     package = save_package(out, files)
     return Report(
@@ -132,7 +132,7 @@ def _network_files(
         precisions=rounding.precisions,
     )
     files = {
-        "model.json": _json(build_item(contract, facts)),
+        "model.json": json_bytes(build_item(contract, facts)),
         "weights.safetensors": weights_bytes(network),
         "model.onnx": onnx_bytes(network, bands=len(contract.bands), chip_px=contract.chip_px),
     }
@@ -160,7 +160,3 @@ def _judge(
 
 def _arguments(contract: Contract) -> dict[str, int]:
     return {"bands": len(contract.bands), "classes": len(contract.classes)}
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()

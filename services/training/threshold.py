@@ -1,6 +1,5 @@
 """Learn the one number of a `threshold` model from the scores of tiles."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from services.core.raster.open import open_scene
 from services.core.records import Scene
 from services.core.scene_bench import SceneBench
 from services.core.version import code_version
+from services.training.figures import json_bytes
 
 Scores = NDArray[np.float64]  #: (T,), one per tile
 
@@ -214,8 +214,8 @@ def threshold_files(contract: Contract, card: str, metrics: dict[str, object]) -
     """The files of a threshold package, for `save_package`."""
     facts = ModelFacts(description=card.splitlines()[0].lstrip("# "), architecture="Threshold on mean intensity")
     return {
-        "model.json": _json(build_item(contract, facts)),
-        "metrics.json": _json(metrics),
+        "model.json": json_bytes(build_item(contract, facts)),
+        "metrics.json": json_bytes(metrics),
         "card.md": card.encode(),
     }
 
@@ -226,7 +226,3 @@ def _cuts(ordered: Scores) -> tuple[NDArray[np.intp], Scores]:
     if not len(below):
         raise RequestError("a threshold cannot be learned: every tile has the same score; give scenes that differ")
     return below, (ordered[below - 1] + ordered[below]) / 2
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()

@@ -21,6 +21,7 @@ import numpy as np
 from services.core.errors import BackendUnavailableError, ContractError
 from services.core.model.batching import Chips, Probabilities, batch_size
 from services.core.model.package import ModelPackage
+from services.core.settings import Settings
 
 Library = Literal["auto", "openvino", "onnxruntime", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
@@ -91,6 +92,22 @@ def open_backend(
     if note is not None:
         _remember(note, best.id.split(":", maxsplit=1)[0])
     return best
+
+
+def open_configured(package: ModelPackage, settings: Settings, *, threads: int) -> Backend:
+    """The backend that this installation's settings ask for; raises as `open_backend`."""
+    return open_backend(
+        package,
+        name=settings.backend,
+        precision=settings.precision,
+        threads=threads,
+        cache=backend_notes(settings),
+    )
+
+
+def backend_notes(settings: Settings) -> Path:
+    """Where this installation remembers which library was the fastest."""
+    return settings.scratch_path / "backends"
 
 
 def open_pinned(package: ModelPackage, backend_id: str, *, threads: int = 1, cache: Path | None = None) -> Backend:

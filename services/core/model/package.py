@@ -23,6 +23,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -141,8 +142,9 @@ def shipped_names() -> tuple[str, ...]:
     return tuple(sorted(path.name for path in folder.iterdir() if (path / "model.json").is_file()))
 
 
+@cache
 def shipped_package(name: str) -> ModelPackage:
-    """A package that comes with Swath.
+    """A package that comes with Swath: part of the installation, so checked once in a process.
 
     Raises:
         ObjectNotFoundError: None has this name.
