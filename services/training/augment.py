@@ -16,10 +16,10 @@ class Augmentation:
     """How far a training image may stray from the one in the archive."""
 
     shift_px: int = 6  #: the frame moves by up to this many pixels; what comes in is mirrored
-    gain: float = 0.1  #: all bands brighter or darker by up to this share: sun height and haze
-    tint: float = 0.05  #: each band by up to this share more: air and sensor
-    haze: float = 8.0  #: standard deviation of a grey value added to all bands, in 8 bit levels
-    cut: float = 0.4  #: share of batches in which each image gets a rectangle of another one (CutMix)
+    gain: float = 0.08  #: all bands brighter or darker by up to this share: sun height and haze
+    tint: float = 0.04  #: each band by up to this share more: air and sensor
+    haze: float = 5.0  #: standard deviation of a grey value added to all bands, in 8 bit levels
+    cut: float = 0.5  #: share of batches in which each image gets a rectangle of another one (CutMix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

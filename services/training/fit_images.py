@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from services.training.augment import Augmentation, Augmenter, Batch, Images
 from services.training.checkpoint import read_checkpoint, write_checkpoint
-from services.training.image_schedule import Schedule, learning_rate
+from services.training.image_schedule import Schedule, rate_share
+from services.training.muon import Muon
 
 _NAME = "training.safetensors"
 
@@ -96,7 +97,7 @@ class ImageTrainer:
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
         self._average = deepcopy(self._network).eval()
         self._best = deepcopy(self._average.state_dict())
-        self._optimiser = _optimiser(self._network, schedule)
+        self._optimisers = _optimisers(self._network, schedule)
         self._rng = np.random.default_rng(seed)
         mean, std = scaling
         self._augmenter = Augmenter(augmentation, mean=mean, std=std, rng=self._rng)
@@ -166,14 +167,17 @@ class ImageTrainer:
     def step(self, batch: Batch, *, number: int) -> float:
         """Learn from one batch, as step `number` of the whole training; the loss."""
         schedule = self._schedule
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(schedule, number / (len(schedule.sizes) * self._steps()))
+        share = rate_share(schedule, number / (len(schedule.sizes) * self._steps()))
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["initial_lr"] * share
         with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16()):
             logits = self._network(batch.chips)
         loss = _loss(logits.float(), batch, schedule.smoothing)
-        self._optimiser.zero_grad()
+        self._network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own annotation is missing
-        self._optimiser.step()
+        for optimiser in self._optimisers:
+            optimiser.step()
         _follow(self._average, self._network, min(schedule.average, (number + 1) / (number + 20)))
         return loss.item()
 
@@ -199,8 +203,8 @@ class ImageTrainer:
         tensors = {f"network.{name}": value for name, value in self._network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self._average.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
-        for at, parameter in enumerate(self._parameters()):
-            tensors[f"momentum.{at}"] = self._optimiser.state[parameter]["momentum_buffer"]
+        for at, state in enumerate(self._momenta()):
+            tensors[f"momentum.{at}"] = state["momentum_buffer"]
         write_checkpoint(self._path, tensors, state=asdict(self._state), inputs=self._inputs)
 
     def _resume(self) -> None:
@@ -212,14 +216,17 @@ class ImageTrainer:
         for prefix, network in (("network.", self._network), ("average.", self._average)):
             network.load_state_dict(_under(prefix, tensors))
         self._best = _under("best.", tensors)
-        for at, parameter in enumerate(self._parameters()):
+        for at, state in enumerate(self._momenta()):
             momentum = tensors[f"momentum.{at}"]
             if momentum.ndim == 4:
                 momentum = momentum.contiguous(memory_format=torch.channels_last)
-            self._optimiser.state[parameter]["momentum_buffer"] = momentum
+            state["momentum_buffer"] = momentum
 
-    def _parameters(self) -> list[nn.Parameter]:
-        return [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
+    def _momenta(self) -> Iterator[dict[str, Any]]:
+        """What each optimiser remembers of each parameter, in one order."""
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                yield from (optimiser.state[parameter] for parameter in group["params"])
 
 
 def computes_bf16() -> bool:
@@ -237,12 +244,25 @@ def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
     return batch.share * loss + (1 - batch.share) * other
 
 
-def _optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.SGD:
-    """Weight decay for kernels only: normalisation and biases have no reason to be small."""
-    kernels = [weights for weights in network.parameters() if weights.ndim > 1]
-    others = [weights for weights in network.parameters() if weights.ndim <= 1]
-    groups = [{"params": kernels, "weight_decay": schedule.decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, schedule.rate, momentum=0.9, nesterov=True)
+def _optimisers(network: nn.Module, schedule: Schedule) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for kernels, except the first, whose inputs are colours; SGD for the rest.
+
+    Weight decay for matrices only: normalisation and biases have no reason to be small.
+    """
+    first, *kernels = [weights for weights in network.parameters() if weights.ndim == 4]
+    matrices = [first, *(weights for weights in network.parameters() if weights.ndim == 2)]
+    vectors = [weights for weights in network.parameters() if weights.ndim == 1]
+    plain = torch.optim.SGD(
+        [{"params": matrices, "weight_decay": schedule.decay}, {"params": vectors, "weight_decay": 0.0}],
+        schedule.rate,
+        momentum=0.9,
+        nesterov=True,
+    )
+    optimisers = (plain, Muon(kernels, schedule.turn, momentum=0.8))
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimisers
 
 
 @torch.no_grad()

@@ -73,8 +73,8 @@ EUROSAT_RGB = ImageRecipe(
         ModelClass(value=8, name="River", color="#50a0e6"),
         ModelClass(value=9, name="SeaLake", color="#1e46aa"),
     ),
-    width=48,
-    blocks=(1, 1, 1, 1),
+    width=32,
+    blocks=(1, 1, 2, 1),
     interval=("2015-06-23T00:00:00Z", "2017-12-31T23:59:59Z"),
     license="Apache-2.0",
     data=(

@@ -9,11 +9,12 @@ class Schedule:
     """How long, how fast, on what size."""
 
     #: (side in pixels, epochs), in order: a small image costs a quarter and teaches the coarse half of the lesson.
-    phases: tuple[tuple[int, int], ...] = ((32, 12), (48, 13), (64, 10))
+    phases: tuple[tuple[int, int], ...] = ((32, 8), (48, 14), (64, 30))
     batch: int = 128
-    rate: float = 0.08  #: highest learning rate
-    warm_share: float = 0.15  #: of all steps, over which the rate rises
-    decay: float = 5e-4  #: weight decay of convolutions and the head
+    turn: float = 0.05  #: the most that a step turns a kernel, as a share of its length
+    rate: float = 0.08  #: highest learning rate of everything else
+    warm_share: float = 0.1  #: of all steps, over which both rise
+    decay: float = 5e-4  #: weight decay of the first convolution and the head
     smoothing: float = 0.1  #: of the labels
     plain_share: float = 0.2  #: of all epochs, at the end, without CutMix
     average: float = 0.998  #: decay of the weights' average per step
@@ -30,8 +31,8 @@ class Schedule:
         return tuple(px for px, epochs in self.phases for _ in range(epochs))
 
 
-def learning_rate(schedule: Schedule, done: float) -> float:
-    """A line up to the highest rate, then half a cosine down; `done` is the share of all steps."""
+def rate_share(schedule: Schedule, done: float) -> float:
+    """Of the highest rates: a line up, then half a cosine down to almost nothing; `done` is the share of all steps."""
     rise = min(1.0, done / schedule.warm_share + 0.01)
     fall = max(0.0, (done - schedule.warm_share) / (1 - schedule.warm_share))
-    return schedule.rate * rise * 0.5 * (1 + math.cos(math.pi * fall)) + schedule.rate * 1e-3
+    return rise * 0.5 * (1 + math.cos(math.pi * fall)) + 1e-3

@@ -18,8 +18,9 @@ from services.training.classification import ImagePlan, Trained, cross_validate,
 from services.training.export import onnx_bytes
 from services.training.half import half_onnx, half_weights_bytes, round_to_half
 from services.training.image_recipe import EUROSAT_RGB, ImageRecipe
-from services.training.image_schedule import Schedule, learning_rate
+from services.training.image_schedule import Schedule, rate_share
 from services.training.images import LabelledImages
+from services.training.muon import Muon, near_orthogonal
 from services.training.pack_images import ImageReport, pack_images
 from services.training.split_images import all_but, stratified_folds, take
 
@@ -28,12 +29,14 @@ TINY = EUROSAT_RGB.model_copy(
     update={
         "name": "tiny-images",
         "chip_px": 32,
-        "width": 8,
+        "width": 16,
         "blocks": (1, 1),
         "classes": tuple(ModelClass(value=i, name=name, color="#000000") for i, name in enumerate(("dark", "light"))),
     }
 )
-PLAN = ImagePlan(recipe=TINY, schedule=Schedule(phases=((16, 1), (32, 3)), batch=16, rate=0.02, average=0.5))
+PLAN = ImagePlan(
+    recipe=TINY, schedule=Schedule(phases=((16, 1), (32, 3)), batch=16, rate=0.02, turn=0.005, average=0.5)
+)
 
 
 def images(count: int = 160) -> LabelledImages:
@@ -107,9 +110,9 @@ def test_folds_share_no_image_and_hold_every_class_alike() -> None:
 
 def test_the_rate_rises_and_then_falls_to_almost_nothing() -> None:
     schedule = Schedule()
-    rates = [learning_rate(schedule, share) for share in (0.0, 0.1, schedule.warm_share, 0.6, 1.0)]
+    rates = [rate_share(schedule, share) for share in (0.0, 0.05, schedule.warm_share, 0.6, 1.0)]
     assert rates[0] < rates[1] < rates[2] == max(rates) > rates[3] > rates[4]
-    assert rates[4] < schedule.rate / 500
+    assert rates[4] < 1 / 500
 
 
 def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
@@ -201,7 +204,7 @@ def answers(graph: bytes) -> np.ndarray:
 
 
 def test_a_network_of_tiles_takes_any_size() -> None:
-    network: nn.Module = build_network("tile-net", {"bands": 4, "classes": 5, "width": 8, "blocks": [1, 0, 2]}).eval()
+    network: nn.Module = build_network("tile-net", {"bands": 4, "classes": 5, "width": 16, "blocks": [1, 0, 2]}).eval()
     assert network(torch.zeros(2, 4, 48, 80)).shape == (2, 5)
 
 
@@ -211,3 +214,20 @@ def test_the_shipped_recipe_names_the_archives_classes() -> None:
         *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
         *("Pasture", "PermanentCrop", "Residential", "River", "SeaLake"),
     ]
+
+
+def test_a_step_of_muon_turns_every_direction_alike() -> None:
+    torch.manual_seed(5)
+    flat = near_orthogonal(torch.randn(6, 40) @ torch.diag(torch.logspace(0, -2, 40)))
+    assert 0.3 < torch.linalg.svdvals(flat).min() <= torch.linalg.svdvals(flat).max() < 1.4
+    torch.testing.assert_close(near_orthogonal(flat.T), near_orthogonal(flat).T)
+
+
+def test_muon_keeps_the_length_of_kernels() -> None:
+    kernel = nn.Parameter(torch.randn(4, 2, 3, 3))
+    optimiser = Muon([kernel], 0.1, momentum=0.8)
+    for _ in range(5):
+        optimiser.zero_grad()
+        kernel.square().sum().backward()  # type: ignore[no-untyped-call]  # torch
+        optimiser.step()
+    assert 1.5 < float(kernel.detach().norm()) < 2.5

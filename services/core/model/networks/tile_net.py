@@ -1,4 +1,4 @@
-"""A small residual network that names a whole chip: thirteen 3x3 convolutions over four scales."""
+"""A small residual network that names a whole chip: 3x3 convolutions over four scales."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ class TileNet(nn.Module):
     its 7x7 layer and pooling, which would throw away most of a 64 pixel chip.
     """
 
-    def __init__(self, *, bands: int, classes: int, width: int = 48, blocks: tuple[int, ...] = (1, 1, 1, 1)) -> None:
+    def __init__(self, *, bands: int, classes: int, width: int = 32, blocks: tuple[int, ...] = (1, 1, 2, 1)) -> None:
         """`width` channels on the first scale, doubled on each next; `blocks` residual blocks per scale."""
         super().__init__()
         layers: list[nn.Module] = [_layer(bands, width // 2, stride=2), _layer(width // 2, width)]
