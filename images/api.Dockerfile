@@ -31,6 +31,11 @@ RUN mkdir -p /python/lib && cp -a /usr/local/lib/libpython3.11.so.1.0 /python/li
 
 # --- project: our own code and the models it ships ------------------------------------------------------------------
 FROM packages AS project
+ARG REVISION=unknown
+# There is no git in the image: the version itself says which code it is, as a run's manifest will.
+RUN if [ "$REVISION" != unknown ]; then \
+        label="g$(printf %.12s "$REVISION")"; case "$REVISION" in *.dirty) label="$label.dirty";; esac; \
+        sed -i "s/^version = \"\(.*\)\"/version = \"\1+$label\"/" pyproject.toml; fi
 COPY services services
 COPY flows flows
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -40,12 +45,13 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
 # --- sbom: what is in it, by name and version ------------------------------------------------------------------------
 FROM ${BASE} AS sbom
 WORKDIR /src
-COPY constraints.txt pyproject.toml ./
+COPY constraints.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m venv /cyclonedx && /cyclonedx/bin/pip install -q -c constraints.txt cyclonedx-bom
 COPY images/complete_sbom.py ./
 COPY --from=packages /opt/swath /opt/swath
 COPY --from=project /stage/opt/swath /opt/swath
+COPY --from=project /src/pyproject.toml ./
 RUN /cyclonedx/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
         --of JSON -o /swath-api.cdx.json /opt/swath/bin/python \
     && python complete_sbom.py /swath-api.cdx.json

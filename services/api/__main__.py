@@ -2,9 +2,12 @@
 
 import gc
 import sys
+from typing import TYPE_CHECKING
 
 from services.core.entry_point import run_entry_point
-from services.core.settings import Settings
+
+if TYPE_CHECKING:
+    from services.core.settings import Settings
 
 
 def main() -> int:
@@ -13,7 +16,7 @@ def main() -> int:
     return run_entry_point(__name__, _serve)
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: "Settings") -> None:
     from services.api.server import serve
     from services.core.site import open_site
 

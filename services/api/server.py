@@ -53,7 +53,9 @@ def serve(site: Site, options: ApiOptions | None = None, *, announce: Announce |
             lifespan="on",
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # a header that anybody can send must not decide whose limit is charged
+            # A header that anybody can send must not decide whose limit is charged.
+            proxy_headers=bool(settings.api_proxies),
+            forwarded_allow_ips=settings.api_proxies,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.api_drain_s,

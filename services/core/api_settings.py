@@ -1,8 +1,9 @@
 """The settings of the online service, `SWATH_API_*`; `settings.py` reads them with all others."""
 
+import ipaddress
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -26,6 +27,7 @@ class ApiSettings(BaseSettings):
     api_oidc_jwks_url: str | None = Field(default=None, description="None: from the issuer's discovery document")
     api_oidc_scope: str | None = Field(default=None, description="a word that a token's scope must hold")
 
+    api_proxies: str = Field(default="", description="addresses or networks whose X-Forwarded-For is believed")
     api_rate_per_s: float | None = Field(default=None, gt=0, description="images a second and caller; None: no limit")
     api_rate_burst: int = Field(default=200, ge=1, description="images a caller may send at once before that")
     api_max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
@@ -54,6 +56,15 @@ class ApiSettings(BaseSettings):
         if self.api_auth != "auto":
             return self.api_auth
         return "none" if self.api_on_loopback else "keys"
+
+    @field_validator("api_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        """Anything else, `*` first of all, would let callers choose whose limit is charged."""
+        networks = [part.strip() for part in value.split(",") if part.strip()]
+        for network in networks:
+            ipaddress.ip_network(network)
+        return ",".join(networks)
 
     @model_validator(mode="after")
     def _api_means_it(self) -> "ApiSettings":

@@ -155,5 +155,11 @@ def test_labels_say_what_it_is_and_where_from(api_image):
     assert "source" in told
 
 
+def test_the_version_that_runs_record_names_the_revision(api_image, service):
+    revision = inspect_image(api_image)["Config"]["Labels"]["org.opencontainers.image.revision"]
+    version = service.run("python", "-c", "from services.core.version import code_version; print(code_version())")
+    assert f"+g{revision[:12]}" in version
+
+
 def test_the_documents_and_the_page_are_inside(service):
     assert all("<html" in service.client.get(path).text for path in ("/", "/docs"))

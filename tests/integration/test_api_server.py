@@ -170,3 +170,26 @@ def test_a_large_window_becomes_a_run_that_is_worked_on(installation, package, s
         wait_for(lambda: service.client.get(run).json()["state"] == "published")
         service.process.send_signal(signal.SIGTERM)
         assert service.end()[0] == 0
+
+
+@pytest.mark.parametrize(("proxies", "second"), [("", 429), ("127.0.0.0/8", 200), ("10.0.0.0/8", 429)])
+def test_only_a_known_proxy_may_say_who_the_caller_is(installation, package, proxies, second):
+    limits = {"SWATH_API_RATE_PER_S": "0.001", "SWATH_API_RATE_BURST": "1", "SWATH_API_PROXIES": proxies}
+    with serving(installation, package.root, **limits) as service:
+        headers = [{"Content-Type": "image/jpeg", "X-Forwarded-For": f"203.0.113.{caller}"} for caller in (1, 2, 2)]
+        answers = [service.client.post("/predict", content=IMAGE, headers=each).status_code for each in headers]
+    assert answers == [200, second, 429]
+
+
+def test_a_service_asked_to_stop_before_it_answers_leaves_at_once(installation, package):
+    process = installation.start("services.api", SWATH_API_MODEL=str(package.root), SWATH_API_PORT="0")
+    wait_for(lambda: catches_sigterm(process.pid))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LIMIT_S)
+    assert process.returncode in {0, 75}
+
+
+def catches_sigterm(pid: int) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
