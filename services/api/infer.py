@@ -84,7 +84,7 @@ router = APIRouter(tags=["scenes"])
     responses={
         202: {
             "model": RunStarted,
-            "description": "Too large to answer at once: a run over the whole scene was started.",
+            "description": "Too large to answer at once: a run over the window was started.",
             "headers": {"Location": {"schema": {"type": "string"}, "description": "Where the run is."}},
         },
         **problem_responses(400, 401, 403, 404, 408, 413, 422, 429, 503),
@@ -93,14 +93,14 @@ router = APIRouter(tags=["scenes"])
     operation_id="infer",
 )
 def infer(body: InferRequest, request: Request, caller: Caller) -> InferAnswer | Response:
-    """Small windows are answered at once; a larger one becomes a run over its whole scene."""
+    """Small windows are answered at once; a larger one becomes a run."""
     del caller
     windows: Windows = request.app.state.windows
     scene = _find_scene(windows.site, body)
     package = windows.shelf.package(body.model)
     window = window_of_bbox(scene, body.bbox)
     if window.size > windows.max_pixels:
-        return _start(windows, scene, package, window)
+        return _start(windows, scene, package, body.bbox, pixels=window.size)
     with windows.slot():
         job, backend = _plan(windows, scene, package)
         area = _compute(windows, job, backend, window)
@@ -117,16 +117,16 @@ def _find_scene(site: Site, body: InferRequest) -> Scene:
     return scene
 
 
-def _start(windows: Windows, scene: Scene, package: ModelPackage, window: Window) -> Response:
-    size = f"a window of {window.size} pixels is more than the {windows.max_pixels} answered at once"
+def _start(
+    windows: Windows, scene: Scene, package: ModelPackage, bbox: tuple[float, float, float, float], *, pixels: int
+) -> Response:
+    size = f"a window of {pixels} pixels is more than the {windows.max_pixels} answered at once"
     if windows.start_run is None:
         raise RequestError(
-            f"{size}, and this service starts no runs; ask for a smaller one, or map the scene with `swath run`"
+            f"{size}, and this service starts no runs; ask for a smaller one, or map it with `swath run --bbox`"
         )
-    run = windows.start_run(scene_id=scene.id, model=package.digest)
-    started = RunStarted(
-        run_id=run.id, location=f"/runs/{run.id}", detail=f"{size}, so a run over the whole scene was started"
-    )
+    run = windows.start_run(scene_id=scene.id, model=package.digest, bbox=bbox)
+    started = RunStarted(run_id=run.id, location=f"/runs/{run.id}", detail=f"{size}, so a run over it was started")
     return Response(
         started.model_dump_json(),
         status_code=status.HTTP_202_ACCEPTED,

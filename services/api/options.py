@@ -7,10 +7,15 @@ from services.core.records import Run
 
 
 class StartRun(Protocol):
-    """Starts a run over a whole registered scene, beside the service, and does not wait for it."""
+    """Starts a run over a window of a registered scene, beside the service, and does not wait for it."""
 
-    def __call__(self, *, scene_id: str, model: str) -> Run:
+    def __call__(self, *, scene_id: str, model: str, bbox: tuple[float, float, float, float]) -> Run:
         """The run as it was planned.
+
+        Args:
+            scene_id: As the catalog has it.
+            model: A digest.
+            bbox: West, south, east, north in degrees.
 
         Raises:
             SwathError: It cannot be planned, or another one is under way.

@@ -47,6 +47,10 @@ TilePx = Annotated[
     ),
 ]
 Gsd = Annotated[float | None, typer.Option("--gsd", help="Resample the scene to pixels of this many metres first.")]
+Box = Annotated[
+    str | None,
+    typer.Option("--bbox", help="Map this part only: west,south,east,north in degrees. Whole tiles are kept."),
+]
 Workers = Annotated[int | None, typer.Option(help="Threads; default one per core.")]
 Memory = Annotated[str | None, typer.Option(help="Hard memory budget, e.g. 2GiB.")]
 Engine = Annotated[str, typer.Option(help="Where the work runs; here only `local`.")]
@@ -63,6 +67,7 @@ def run(
     bounds: Bounds = None,
     tile_px: TilePx = None,
     gsd: Gsd = None,
+    bbox: Box = None,
     workers: Workers = None,
     memory: Memory = None,
     engine: Engine = "local",
@@ -73,7 +78,9 @@ def run(
     from services.cli.run import RunOptions, run_scenes
 
     del debug
-    options = RunOptions(model=model, out=out, tile_px=tile_px, gsd_m=gsd, engine=engine, as_json=as_json)
+    options = RunOptions(
+        model=model, out=out, tile_px=tile_px, gsd_m=gsd, bbox=_box(bbox), engine=engine, as_json=as_json
+    )
     leave(run_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
 
 
@@ -87,6 +94,7 @@ def plan(
     bounds: Bounds = None,
     tile_px: TilePx = None,
     gsd: Gsd = None,
+    bbox: Box = None,
     workers: Workers = None,
     memory: Memory = None,
     as_json: Json = False,
@@ -96,7 +104,7 @@ def plan(
     from services.cli.run import RunOptions, plan_scenes
 
     del debug
-    options = RunOptions(model=model, tile_px=tile_px, gsd_m=gsd, as_json=as_json)
+    options = RunOptions(model=model, tile_px=tile_px, gsd_m=gsd, bbox=_box(bbox), as_json=as_json)
     leave(plan_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
 
 
@@ -229,6 +237,12 @@ def demo(
 
     del debug
     leave(demo_command(scene or None, out=out, model=model or None))
+
+
+def _box(text: str | None) -> tuple[float, float, float, float] | None:
+    from services.cli.sources import parse_bbox
+
+    return parse_bbox(text)
 
 
 def _sources(

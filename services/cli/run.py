@@ -16,7 +16,9 @@ from services.core.job import JobRequest
 from services.core.log import configure_logging
 from services.core.model.registry import find_package
 from services.core.names import absolute, public_href
-from services.core.records import Run, RunState
+from services.core.raster.footprint import BBox
+from services.core.raster.place import window_of_bbox
+from services.core.records import Run, RunState, Scene
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
@@ -36,13 +38,18 @@ class RunOptions:
     out: str | None = None
     tile_px: int | None = None
     gsd_m: float | None = None
+    bbox: BBox | None = None
     engine: str = "local"
     as_json: bool = False
 
-    @property
-    def request(self) -> JobRequest:
-        """The part that decides pixels."""
-        return JobRequest(tile_px=self.tile_px, gsd_m=self.gsd_m)
+    def request(self, scene: Scene) -> JobRequest:
+        """The part that decides pixels.
+
+        Raises:
+            WindowError: The box and the scene share no pixel.
+        """
+        window = None if self.bbox is None else window_of_bbox(scene, self.bbox)
+        return JobRequest(tile_px=self.tile_px, gsd_m=self.gsd_m, window=window)
 
 
 def run_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides: object) -> int:
@@ -73,7 +80,7 @@ def plan_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides
         package = find_package(options.model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
         for source in sources:
             scene = ingest_scene(site, source.paths, source.options)
-            job, backend = draft_task(site, scene, package, request=options.request)
+            job, backend = draft_task(site, scene, package, request=options.request(scene))
             reused = site.ledger.count_results([unit.key for unit in job.plan.units])
             facts = {
                 "scene": scene.id,
@@ -117,7 +124,7 @@ def run_source(site: Site, source: SceneSource, options: RunOptions, stop: threa
         site,
         scene,
         package,
-        request=options.request,
+        request=options.request(scene),
         out=resolve_out(options.out, site.settings),
         command=_command(source, options),
     )
@@ -142,6 +149,7 @@ def _command(source: SceneSource, options: RunOptions) -> str:
         "--out": options.out and absolute(options.out),
         "--tile-px": options.tile_px,
         "--gsd": options.gsd_m,
+        "--bbox": ",".join(map(str, options.bbox)) if options.bbox else None,
     }
     words = ["swath", "run", *(public_href(absolute(path)) for path in source.paths)]
     for name, path in source.options.bands.items():

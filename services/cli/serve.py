@@ -16,6 +16,8 @@ from services.core.job import JobRequest
 from services.core.log import configure_logging
 from services.core.model.registry import known_package
 from services.core.names import public_href
+from services.core.raster.footprint import BBox
+from services.core.raster.place import window_of_bbox
 from services.core.records import Run
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
@@ -48,8 +50,8 @@ class RunStarter:
         self._site = site
         self._child: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, *, scene_id: str, model: str) -> Run:
-        """Plan a run over the whole scene, and see to it that it is worked on.
+    def __call__(self, *, scene_id: str, model: str, bbox: BBox) -> Run:
+        """Plan a run over a window of a scene, and see to it that it is worked on.
 
         Raises:
             BusyError: One is being worked on.
@@ -64,9 +66,11 @@ class RunStarter:
             site,
             scene,
             package,
-            request=JobRequest(),
+            request=JobRequest(window=window_of_bbox(scene, bbox)),
             out=resolve_out(None, site.settings),
-            command=shlex.join(["swath", "run", public_href(scene.source), "--model", model]),
+            command=shlex.join(
+                ["swath", "run", public_href(scene.source), "--model", model, "--bbox", ",".join(map(str, bbox))]
+            ),
         )
         words = [sys.executable, "-m", "services.cli", "resume", task.run.id, "--json"]
         self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words, no shell

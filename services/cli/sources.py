@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.core.errors import RequestError
+from services.core.raster.footprint import BBox
 from services.core.raster.open import OpenOptions
 
 
@@ -49,11 +50,27 @@ def parse_sources(
     return [SceneSource((scene,), options) for scene in scenes]
 
 
-def _parse_bounds(text: str | None) -> tuple[float, float, float, float] | None:
+def parse_bbox(text: str | None) -> BBox | None:
+    """West, south, east, north in degrees; west > east where the box crosses the antimeridian.
+
+    Raises:
+        RequestError: Four numbers of something else, or a box without ground.
+    """
     if text is None:
         return None
+    west, south, east, north = _four(text, "--bbox", "west,south,east,north")
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90 and west != east):
+        raise RequestError(f"--bbox {text} holds no ground; give west,south,east,north in degrees")
+    return west, south, east, north
+
+
+def _parse_bounds(text: str | None) -> BBox | None:
+    return None if text is None else _four(text, "--bounds", "left,bottom,right,top")
+
+
+def _four(text: str, option: str, order: str) -> BBox:
     try:
-        left, bottom, right, top = (float(part) for part in text.split(","))
+        first, second, third, fourth = (float(part) for part in text.split(","))
     except ValueError as exc:
-        raise RequestError(f"--bounds {text} is not left,bottom,right,top") from exc
-    return left, bottom, right, top
+        raise RequestError(f"{option} {text} is not {order}") from exc
+    return first, second, third, fourth

@@ -7,8 +7,10 @@ from services.core.errors import RequestError
 from services.core.flow.flow import Flow
 from services.core.flow.plan import TILES_AT_ONCE, Allowance, Plan, SourceLayout, plan_run
 from services.core.flow.tile import Layer
+from services.core.grid import Window
 from services.core.model.contract import Contract
 from services.core.model.threshold import score_scale
+from services.core.raster.crop import crop, part_for
 from services.core.records import Band, Scene
 from services.core.unit import UNIT_FORMAT
 
@@ -41,6 +43,7 @@ class JobRequest:
 
     tile_px: int | None = None
     gsd_m: float | None = None
+    window: Window | None = None  #: pixels of the scene that matter; None: all
 
 
 def plan_job(
@@ -51,11 +54,12 @@ def plan_job(
     Raises:
         BandMismatchError, ContractError: The scene does not meet the contract.
         MemoryBudgetError: One unit does not fit the memory.
-        RequestError: A tile or pixel size that makes no sense.
+        RequestError: A tile or pixel size that makes no sense, or a window with another pixel size.
     """
     _check_gsd(scene, request.gsd_m)
     bands = contract.pick_bands(scene, gsd_m=request.gsd_m)
     tile_px = _tile_px(contract, request.tile_px)
+    scene = _asked_part(scene, contract, request, tile_px)
     source = Flow.open(scene, bands)
     if request.gsd_m is not None:
         source = source.resample(request.gsd_m)
@@ -105,6 +109,24 @@ def _tile_px(contract: Contract, asked: int | None) -> int:
             f"{tile_px} px; leave --tile-px out, or give a half, a quarter or an eighth of the chip for a smooth map"
         )
     return tile_px
+
+
+def _asked_part(scene: Scene, contract: Contract, request: JobRequest, tile_px: int) -> Scene:
+    """What is computed for the sake of the window that was asked for: whole tiles, and what their answers look at."""
+    if request.window is None:
+        return scene
+    if request.gsd_m is not None:
+        raise RequestError(
+            "--bbox and --gsd do not go together: a part has no grid of another pixel size; leave one out"
+        )
+    overlapping = contract.kind == "segmentation" or (contract.kind == "classification" and tile_px < contract.chip_px)
+    part = part_for(
+        request.window,
+        scene.shape,
+        step_px=math.lcm(tile_px, contract.stride_px) if contract.kind == "segmentation" else tile_px,
+        margin_px=contract.chip_px if overlapping else 0,
+    )
+    return crop(scene, part)
 
 
 def _network_bytes(contract: Contract) -> int:

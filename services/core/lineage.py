@@ -5,6 +5,7 @@ from typing import Any
 
 from services.core.errors import ObjectNotFoundError
 from services.core.flow.plan import Allowance
+from services.core.grid import Window
 from services.core.job import Job, JobRequest, plan_job
 from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage
@@ -28,9 +29,14 @@ def job_of_run(site: Site, run: Run, package: ModelPackage, *, allow: Allowance)
         package.contract,
         package.digest,
         backend_id=run.backend,
-        request=JobRequest(tile_px=run.tile_px, gsd_m=run.plan.get("gsd_m")),
+        request=JobRequest(tile_px=run.tile_px, gsd_m=run.plan.get("gsd_m"), window=_window(run)),
         allow=allow,
     )
+
+
+def _window(run: Run) -> Window | None:
+    told = run.plan.get("window")
+    return None if told is None else Window(**told)
 
 
 def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str, Any]:
@@ -44,21 +50,22 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
 
     Raises:
         ObjectNotFoundError: No such run; or it has not come to that tile yet; or scene, model or unit are gone.
-        WindowError: The place is not in the scene.
+        WindowError: The place is not in the scene, or not in the part of it that was run.
     """
     run = site.catalog.run(run_id)
     package = package_by_digest(run.model_digest, store=site.store, cache=site.scratch / "models")
     job = job_of_run(site, run, package, allow=_UNLIMITED)
     scene = site.catalog.scene(run.scene_id)
-    row_px, col_px = pixel_at(scene, lon, lat)
+    row_px, col_px = pixel_at(job.scene, lon, lat)
     row, col = job.plan.grid.tile_at(int(row_px / job.base.step), int(col_px / job.base.step))
     unit, result = _unit_of(site, run, row)
+    origin = (job.scene.part.row_off, job.scene.part.col_off) if job.scene.part else (0, 0)
     block = UnitBlock.decode(site.store.get(result.object_key))
     at = (row - block.row_start, col)
     used = sorted({band.asset for band in job.bands})
     return {
         "run_id": run.id,
-        "pixel": {"lon": lon, "lat": lat, "row": row_px, "col": col_px},
+        "pixel": {"lon": lon, "lat": lat, "row": row_px + origin[0], "col": col_px + origin[1]},
         "tile": {
             "row": row,
             "col": col,

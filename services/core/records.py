@@ -61,6 +61,14 @@ class Band(Record):
     scale_source: Literal["file", "item", "sensor", "none"] = "none"
 
 
+class Part(Record):
+    """Where a part of a scene lies in the whole."""
+
+    row_off: int
+    col_off: int
+    shape: tuple[int, int]  #: (height, width) of the whole
+
+
 class Scene(Record):
     """One acquisition on one grid: the finest grid among its bands."""
 
@@ -81,6 +89,7 @@ class Scene(Record):
     #: Footprint in WGS84 degrees, split at the antimeridian; None where the CRS is not of the Earth.
     geometry: dict[str, Any] | None = None
     bbox: tuple[float, float, float, float] | None = None
+    part: Part | None = None  #: what a run over a window looks at; None: the whole scene
 
     def band(self, name: str) -> Band | None:
         """The band with this name, else with this alias, letter case ignored."""

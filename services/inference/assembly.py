@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from services.core.errors import CoverageError, ObjectNotFoundError
 from services.core.product.publish import publish
 from services.core.product.spec import ProductSpec
+from services.core.raster.crop import crop_like
 from services.core.records import Product, Run, RunProgress, RunState, UnitResult
 from services.core.site import Site
 from services.core.unit import UnitBlock
@@ -67,7 +68,7 @@ def _spec(site: Site, task: Task) -> ProductSpec:
     job = task.job
     return ProductSpec(
         run=task.run,
-        scene=site.catalog.scene(task.run.scene_id),
+        scene=crop_like(site.catalog.scene(task.run.scene_id), job.scene),
         contract=job.contract,
         grid=job.plan.grid,
         step=job.base.step,

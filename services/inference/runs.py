@@ -5,7 +5,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from services.core.errors import (
@@ -89,7 +89,12 @@ def start_run(site: Site, scene: Scene, package: ModelPackage, *, request: JobRe
         state=RunState.PLANNED,
         command=command,
         code_version=code_version(),
-        plan={**job.plan.summary(), "gsd_m": request.gsd_m, "prepared": job.scene is not scene},
+        plan={
+            **job.plan.summary(),
+            "gsd_m": request.gsd_m,
+            "window": None if request.window is None else asdict(request.window),
+            "prepared": job.scene.assets != scene.assets,
+        },
         created_at=created_at,
     )
     site.ledger.create_run(run, job.plan.units)

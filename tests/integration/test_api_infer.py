@@ -19,6 +19,7 @@ from services.core.job import JobRequest
 from services.core.lineage import trace_pixel
 from services.core.model.package import ModelPackage, shipped_package
 from services.core.model.registry import keep_package
+from services.core.raster.footprint import BBox
 from services.core.raster.open import OpenOptions
 from services.core.records import Product, Run, Scene
 from services.core.settings import Settings
@@ -153,16 +154,15 @@ def test_a_model_for_other_bands_or_pixels_is_refused(site, app, tmp_path):
 def test_a_large_window_becomes_a_run(site, scene):
     started = []
 
-    def start(*, scene_id: str, model: str) -> Run:
-        started.append((scene_id, model))
+    def start(*, scene_id: str, model: str, bbox: BBox) -> Run:
+        started.append((scene_id, model, bbox))
         return run_record("r-20260102T030405-a1b2c3")
 
     small = Site(site.settings.model_copy(update={"api_infer_pixels": 100}), site.store, site.catalog, site.ledger)
     body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness"}
     answer = call(create_app(small, ApiOptions(start_run=start)), "POST", "/infer", json=body)
     assert (answer.status_code, answer.headers["location"]) == (202, "/runs/r-20260102T030405-a1b2c3")
-    assert "whole scene" in answer.json()["detail"]
-    assert started == [(scene.id, shipped_package("brightness").digest)]
+    assert started == [(scene.id, shipped_package("brightness").digest, tuple(box_of(scene)))]
 
 
 def test_where_no_runs_are_started_a_large_window_is_refused(site, scene):

@@ -21,7 +21,9 @@ from services.core.catalog.keys import Keys
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.model.registry import known_package
+from services.core.raster.footprint import BBox
 from services.core.raster.open import OpenOptions
+from services.core.raster.place import window_of_bbox
 from services.core.records import Run
 from services.core.settings import Settings
 from services.core.site import Site, open_site
@@ -166,17 +168,24 @@ def test_a_window_too_large_is_followed_as_a_run(browser, site, tmp_path):
     scene = ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
     small = site.settings.model_copy(update={"api_infer_pixels": 100})
 
-    def start(*, scene_id: str, model: str) -> Run:
+    def start(*, scene_id: str, model: str, bbox: BBox) -> Run:
         out = str(tmp_path / "out")
         package = known_package(model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
-        task = start_run(site, scene, package, request=JobRequest(), out=out, command=f"swath run {scene_id}")
+        task = start_run(
+            site,
+            scene,
+            package,
+            request=JobRequest(window=window_of_bbox(scene, bbox)),
+            out=out,
+            command=f"swath run {scene_id}",
+        )
         return complete(site, task, stop=threading.Event()).run
 
     options = ApiOptions(start_run=start)
     with live(create_app(Site(small, site.store, site.catalog, site.ledger), options)) as address:
         browser.get(address)
         ask_about_first_scene(browser)
-        wait_for(browser, "document.getElementById('say').textContent.includes('has mapped the whole scene')")
+        wait_for(browser, "document.getElementById('say').textContent.includes('has mapped the window')")
 
 
 def test_the_page_asks_for_a_key_and_goes_on_with_it(browser, site, picture):

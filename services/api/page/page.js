@@ -60,9 +60,9 @@ async function follow(runId, current) {
     if (!current()) return;
     const { tiles_planned: all, tiles_computed, tiles_reused, tiles_masked } = run.progress;
     const done = tiles_computed + tiles_reused + tiles_masked;
-    if (run.state === "published") return finished(`Run ${runId} has mapped the whole scene: ${all} tiles, ${tiles_masked} masked.`);
+    if (run.state === "published") return finished(`Run ${runId} has mapped the window: ${all} tiles, ${tiles_masked} masked.`);
     if (run.state === "failed") return failed(`Run ${runId} gave up: ${run.error}`);
-    counting(`A window of that size takes a run over the whole scene, ${runId}: ${done} of ${all} tiles.`, done, all);
+    counting(`A window of that size takes a run, ${runId}: ${done} of ${all} tiles.`, done, all);
     await new Promise((resolve) => { setTimeout(resolve, POLL_MS); });
   }
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -68,6 +68,7 @@ class SceneReader:
     def __init__(self, scene: Scene, bands: Sequence[Band], *, open_asset: OpenAsset | None = None) -> None:
         self.bands = tuple(bands)
         self._scene = scene
+        self._origin = (scene.part.row_off, scene.part.col_off) if scene.part else (0, 0)
         self._open_asset = open_asset
         self._parts = _plan_parts(scene, self.bands)
         self._exact = all(part.exact for part in self._parts)
@@ -107,6 +108,7 @@ class SceneReader:
             UnreadableSceneError: A block is damaged; names file and window.
             ObjectNotFoundError, RetryableError: From `open_asset`.
         """
+        window = self._in_files(window)
         pixels: Pixels = np.empty((len(self.bands), *window.shape), np.float32)
         # Without int64 and its like the float32 pixels still tell nodata from data, and are all that is needed.
         stored: Sequence[NDArray[Any]] | Pixels = pixels
@@ -114,7 +116,7 @@ class SceneReader:
             for part in self._parts:
                 self._read_part(part, window, pixels)
         else:
-            stored = self.read_stored(window)
+            stored = self._read_stored(window)
             with np.errstate(over="ignore"):  # beyond float32 it becomes infinite, and so not usable
                 for row, band in enumerate(stored):
                     pixels[row] = band
@@ -126,6 +128,18 @@ class SceneReader:
         Raises:
             UnreadableSceneError: A block is damaged.
         """
+        return self._read_stored(self._in_files(window))
+
+    def read_masked(self, window: Window) -> Valid | None:
+        """(h, w) where the scene's explicit masks let a pixel through; None where they all do."""
+        return self._read_masked(self._in_files(window))
+
+    def _in_files(self, window: Window) -> Window:
+        """Where a window of the scene lies on the grid of its files: elsewhere only for a part of a scene."""
+        row, col = self._origin
+        return replace(window, row_off=window.row_off + row, col_off=window.col_off + col)
+
+    def _read_stored(self, window: Window) -> list[NDArray[Any]]:
         bands: list[NDArray[Any]] = [np.empty(window.shape, band.dtype) for band in self.bands]
         for part in self._parts:
             block = np.empty((len(part.bidx), *window.shape), self.bands[part.rows[0]].dtype)
@@ -133,8 +147,7 @@ class SceneReader:
                 bands[row][...] = pixels
         return bands
 
-    def read_masked(self, window: Window) -> Valid | None:
-        """(h, w) where the scene's explicit masks let a pixel through; None where they all do."""
+    def _read_masked(self, window: Window) -> Valid | None:
         valid: Valid | None = None
         for position in self._masks:
             asset = self._scene.assets[position]
@@ -152,7 +165,7 @@ class SceneReader:
         valid = resolve_valid(self.bands, stored, pixels)
         if not self._masks:
             return valid
-        masked = self.read_masked(window)
+        masked = self._read_masked(window)
         if valid is None or masked is None:
             return masked if valid is None else valid
         return valid & masked
@@ -243,7 +256,8 @@ def _plan_parts(scene: Scene, bands: Sequence[Band]) -> tuple[_Part, ...]:
 
 def _step(scene: Scene, asset: Asset) -> tuple[int, int]:
     """Scene pixels per asset pixel; open.py has made sure that it is a whole number."""
-    return scene.shape[0] // asset.shape[0], scene.shape[1] // asset.shape[1]
+    height, width = scene.part.shape if scene.part else scene.shape
+    return height // asset.shape[0], width // asset.shape[1]
 
 
 def _gdal_window(window: Window) -> GdalWindow:
