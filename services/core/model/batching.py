@@ -71,7 +71,10 @@ class FixedBatches:
             answer = self._checked(batch)
             answers[start : start + size] = answer[: count - start]
 
-        list(self._pool.map(fill, range(0, count, size)))  # the list raises what a call raised
+        if count <= size:
+            fill(0)  # here: nothing would run beside it, and another thread is a way there and back
+        else:
+            list(self._pool.map(fill, range(0, count, size)))  # the list raises what a call raised
         return answers
 
     def _answer_shape(self) -> tuple[int, ...]:
