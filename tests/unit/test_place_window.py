@@ -46,6 +46,20 @@ def test_a_box_over_the_antimeridian_finds_its_pixels(first_lon):
     assert window == Window(row_off=50, col_off=50, height=50, width=100)
 
 
+def test_a_box_over_the_antimeridian_is_not_halved_in_silence_on_a_scene_round_the_earth():
+    scene = placed(transform=(0.9, 0.0, -180.0, 0.0, -0.9, 90.0))
+    with pytest.raises(WindowError, match="one side and then"):
+        window_of_bbox(scene, (170.0, -10.0, -170.0, 10.0))
+    assert window_of_bbox(scene, (-180.0, -90.0, 180.0, 90.0)).shape == scene.shape
+
+
+def test_a_utm_scene_over_the_antimeridian_is_found_from_both_sides():
+    scene = placed(crs="EPSG:32601", shape=(1000, 1000), transform=(100.0, 0.0, 150_000.0, 0.0, -100.0, 1_000_000.0))
+    window = window_of_bbox(scene, (179.9, 8.5, -179.5, 9.0))  # eastings 158,000 to 225,000
+    assert 75 < window.col_off < 95
+    assert 740 < window.col_end < 760
+
+
 def test_a_scene_that_counts_from_0_to_360_is_found():
     scene = placed(transform=(0.01, 0.0, 350.0, 0.0, -0.01, 50.0))
     assert window_of_bbox(scene, (-9.5, 49.0, -9.0, 49.5)) == Window(row_off=50, col_off=50, height=50, width=50)

@@ -52,14 +52,16 @@ def window_of_bbox(scene: Scene, bbox: tuple[float, float, float, float]) -> Win
     The box's edges are followed point by point, because straight edges in degrees are bent in most projections.
 
     Raises:
-        WindowError: The box and the scene share no pixel.
+        WindowError: The box and the scene share no pixel, or pixels at both ends of a scene that goes round the Earth.
         GeoreferenceError: The scene is not of the Earth.
     """
     west, south, east, north = bbox
-    east += 360.0 if east < west else 0.0  # it crosses the antimeridian
+    crosses = east < west  # the antimeridian
+    east += 360.0 if crosses else 0.0
     steps = [step / _EDGE_STEPS for step in range(_EDGE_STEPS + 1)]
     lons = [west + (east - west) * x for x in steps for _ in steps]
     lats = [south + (north - south) * y for _ in steps for y in steps]
+    found: list[Window] = []
     for turn in (0.0, 360.0, -360.0):
         xs, ys = transform_points(scene.crs, [lon + turn for lon in lons], lats)
         inverse = ~Affine(*scene.transform)
@@ -70,8 +72,17 @@ def window_of_bbox(scene: Scene, bbox: tuple[float, float, float, float]) -> Win
         right, bottom = (math.ceil(max(axis)) for axis in zip(*places, strict=True))
         window = Window(row_off=top, col_off=left, height=max(bottom - top, 1), width=max(right - left, 1))
         if window.intersects(whole(scene.shape)):
-            return window.clip(scene.shape)
-    raise WindowError(f"the box {list(bbox)} is outside {scene.title}, which covers {scene.bbox}")
+            found.append(window.clip(scene.shape))
+        if found and not crosses:
+            break
+    if not found:
+        raise WindowError(f"the box {list(bbox)} is outside {scene.title}, which covers {scene.bbox}")
+    if not all(window.intersects(found[0]) for window in found):
+        raise WindowError(
+            f"the box {list(bbox)} crosses the antimeridian, where {scene.title} begins and ends; ask for one side and "
+            "then for the other"
+        )
+    return found[0]
 
 
 def window_footprints(transform: Affine6, windows: Iterable[Window]) -> list[shapely.Polygon]:
