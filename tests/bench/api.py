@@ -38,9 +38,9 @@ def measure_api(place: Place) -> Finding:
     form = _script(place.folder / "form.lua", *write_form(place.folder / "x.form"))
     span_s = 3 if place.quick else 15
     ours = our_server(model, place.home("api"), place.network_settings)
-    peers = {"torch": fastapi_server(model)}
+    peers = {"torch": fastapi_server(model, place.home("fastapi"))}
     if place.peer_python is not None and _has_litserve(place.peer_python):
-        peers["litserve"] = litserve_server(model, place.peer_python)
+        peers["litserve"] = litserve_server(model, place.home("litserve"), place.peer_python)
     found = interleaved(
         min(place.rounds, 2),
         raw=_round(wrk, ours, raw, span_s),

@@ -74,19 +74,17 @@ def our_server(model: Path, home: Path, network: Mapping[str, str]) -> Server:
     return Server([sys.executable, "-m", "services.api"], {**_environment(), **told}, home)
 
 
-def fastapi_server(model: Path) -> Server:
+def fastapi_server(model: Path, folder: Path) -> Server:
     """FastAPI + torch, one image a call."""
-    return _peer("peer_fastapi", model, sys.executable)
+    return _peer("peer_fastapi", model, folder, sys.executable)
 
 
-def litserve_server(model: Path, python: str) -> Server:
+def litserve_server(model: Path, folder: Path, python: str) -> Server:
     """LitServe with batching."""
-    return _peer("peer_litserve", model, python)
+    return _peer("peer_litserve", model, folder, python)
 
 
-def _peer(module: str, model: Path, python: str) -> Server:
-    folder = model.parent / module
-    folder.mkdir(exist_ok=True)
+def _peer(module: str, model: Path, folder: Path, python: str) -> Server:
     told = json.dumps({"model": str(model), "port": "PORT"})
     return Server([python, "-m", f"tests.bench.{module}", told], _environment(), folder)
 
