@@ -57,15 +57,15 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
     job = job_of_run(site, run, package, allow=_UNLIMITED)
     scene = site.catalog.scene(run.scene_id)
     row_px, col_px = pixel_at(job.scene, lon, lat)
+    top, left = job.scene.origin
     row, col = job.plan.grid.tile_at(int(row_px / job.base.step), int(col_px / job.base.step))
     unit, result = _unit_of(site, run, row)
-    origin = (job.scene.part.row_off, job.scene.part.col_off) if job.scene.part else (0, 0)
     block = UnitBlock.decode(site.store.get(result.object_key))
     at = (row - block.row_start, col)
     used = sorted({band.asset for band in job.bands})
     return {
         "run_id": run.id,
-        "pixel": {"lon": lon, "lat": lat, "row": row_px + origin[0], "col": col_px + origin[1]},
+        "pixel": {"lon": lon, "lat": lat, "row": row_px + top, "col": col_px + left},
         "tile": {
             "row": row,
             "col": col,

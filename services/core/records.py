@@ -91,6 +91,16 @@ class Scene(Record):
     bbox: tuple[float, float, float, float] | None = None
     part: Part | None = None  #: what a run over a window looks at; None: the whole scene
 
+    @property
+    def origin(self) -> tuple[int, int]:
+        """(row, column) of the first pixel on the grid of the whole scene."""
+        return (self.part.row_off, self.part.col_off) if self.part else (0, 0)
+
+    @property
+    def whole_shape(self) -> tuple[int, int]:
+        """(height, width) of the whole scene."""
+        return self.part.shape if self.part else self.shape
+
     def band(self, name: str) -> Band | None:
         """The band with this name, else with this alias, letter case ignored."""
         wanted = name.casefold()

@@ -40,8 +40,8 @@ def crop_like(scene: Scene, other: Scene) -> Scene:
     """The part of a whole scene that `other` is of its own."""
     if other.part is None:
         return scene
-    height, width = other.shape
-    return crop(scene, Window(row_off=other.part.row_off, col_off=other.part.col_off, height=height, width=width))
+    (row, col), (height, width) = other.origin, other.shape
+    return crop(scene, Window(row_off=row, col_off=col, height=height, width=width))
 
 
 def part_for(window: Window, shape: tuple[int, int], *, step_px: int, margin_px: int) -> Window:
@@ -53,7 +53,7 @@ def part_for(window: Window, shape: tuple[int, int], *, step_px: int, margin_px:
         step_px: Tiles and chips begin at whole multiples of this many pixels.
         margin_px: How far an answer may depend on what lies beside it.
     """
-    seen = window.pad(margin_px) if margin_px else window
+    seen = window.pad(margin_px)
     top, left = (step_px * math.floor(max(off, 0) / step_px) for off in (seen.row_off, seen.col_off))
     bottom, right = (step_px * math.ceil(end / step_px) for end in (seen.row_end, seen.col_end))
     return Window(row_off=top, col_off=left, height=bottom - top, width=right - left).clip(shape)

@@ -68,7 +68,6 @@ class SceneReader:
     def __init__(self, scene: Scene, bands: Sequence[Band], *, open_asset: OpenAsset | None = None) -> None:
         self.bands = tuple(bands)
         self._scene = scene
-        self._origin = (scene.part.row_off, scene.part.col_off) if scene.part else (0, 0)
         self._open_asset = open_asset
         self._parts = _plan_parts(scene, self.bands)
         self._exact = all(part.exact for part in self._parts)
@@ -136,7 +135,7 @@ class SceneReader:
 
     def _in_files(self, window: Window) -> Window:
         """Where a window of the scene lies on the grid of its files: elsewhere only for a part of a scene."""
-        row, col = self._origin
+        row, col = self._scene.origin
         return replace(window, row_off=window.row_off + row, col_off=window.col_off + col)
 
     def _read_stored(self, window: Window) -> list[NDArray[Any]]:
@@ -256,7 +255,7 @@ def _plan_parts(scene: Scene, bands: Sequence[Band]) -> tuple[_Part, ...]:
 
 def _step(scene: Scene, asset: Asset) -> tuple[int, int]:
     """Scene pixels per asset pixel; open.py has made sure that it is a whole number."""
-    height, width = scene.part.shape if scene.part else scene.shape
+    height, width = scene.whole_shape
     return height // asset.shape[0], width // asset.shape[1]
 
 
