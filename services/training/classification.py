@@ -37,6 +37,10 @@ class ImagePlan:
         """The same plan in about this many epochs; None: as it is."""
         return self if epochs is None else replace(self, schedule=self.schedule.of_epochs(epochs))
 
+    def of_cycles(self, cycles: int) -> "ImagePlan":
+        """The same plan, its rates falling to nothing this many times."""
+        return replace(self, schedule=replace(self.schedule, cycles=cycles))
+
     def digest(self, images: LabelledImages, held: Indices) -> str:
         """Of everything the weights depend on: a checkpoint with another one is no beginning of this training."""
         facts = {

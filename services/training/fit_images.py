@@ -147,14 +147,12 @@ class ImageTrainer:
         )
 
     def _stuck(self) -> bool:
-        first_full = next(i for i, px in enumerate(self._schedule.sizes) if px == self._schedule.sizes[-1])
-        since = max(self._state.best_epoch, first_full)
-        return self._state.epoch - since >= self._schedule.patience
+        return self._schedule.is_stuck([epoch["validation"] for epoch in self._state.history])
 
     def _epoch(self, number: int) -> float:
         """One pass over the training images; the mean loss."""
         schedule, steps = self._schedule, self._steps()
-        mix = number < len(schedule.sizes) * (1 - schedule.plain_share)
+        mix = schedule.mixes(number)
         self._network.train()
         total = 0.0
         for at, chosen in enumerate(self._order()):
@@ -167,7 +165,7 @@ class ImageTrainer:
     def step(self, batch: Batch, *, number: int) -> float:
         """Learn from one batch, as step `number` of the whole training; the loss."""
         schedule = self._schedule
-        share = rate_share(schedule, number / (len(schedule.sizes) * self._steps()))
+        share = rate_share(schedule, number / self._steps())
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] * share

@@ -110,9 +110,20 @@ def test_folds_share_no_image_and_hold_every_class_alike() -> None:
 
 def test_the_rate_rises_and_then_falls_to_almost_nothing() -> None:
     schedule = Schedule()
-    rates = [rate_share(schedule, share) for share in (0.0, 0.05, schedule.warm_share, 0.6, 1.0)]
+    epochs = len(schedule.sizes)
+    rates = [rate_share(schedule, share * epochs) for share in (0.0, 0.05, schedule.warm_share, 0.6, 0.999)]
     assert rates[0] < rates[1] < rates[2] == max(rates) > rates[3] > rates[4]
     assert rates[4] < 1 / 500
+
+
+def test_another_cycle_begins_halfway_up_and_at_full_size() -> None:
+    once, twice = Schedule(phases=((32, 4), (64, 10))), Schedule(phases=((32, 4), (64, 10)), cycles=2)
+
+    assert twice.sizes == once.sizes + (64,) * 10
+    assert [rate_share(twice, at) for at in range(14)] == [rate_share(once, at) for at in range(14)]
+    assert max(rate_share(twice, at) for at in range(14, 24)) == pytest.approx(0.5, abs=2e-3)
+    assert [twice.mixes(at) for at in range(14)] == [once.mixes(at) for at in range(14)]
+    assert (twice.mixes(14), twice.mixes(23)) == (True, False)
 
 
 def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
@@ -148,6 +159,17 @@ def test_training_stops_when_validation_no_longer_improves(tmp_path: Path) -> No
     trained = train_images(images(), patient, work=tmp_path)
     last, best = trained.fitted.history[-1]["number"], trained.fitted.best_epoch
     assert last == 40 or last - best == 3
+
+
+def test_a_cycle_has_its_own_patience() -> None:
+    schedule = Schedule(phases=((32, 2), (64, 4)), cycles=2, patience=2)
+
+    assert not schedule.is_stuck([0.9, 0.1, 0.1, 0.2])  # small images do not count
+    assert not schedule.is_stuck([0.0, 0.0, 0.7, 0.8, 0.7])
+    assert schedule.is_stuck([0.0, 0.0, 0.8, 0.7, 0.7])
+    assert not schedule.is_stuck([0.0, 0.0, 0.8, 0.7, 0.7, 0.7])  # the next cycle begins
+    assert not schedule.is_stuck([0.0, 0.0, 0.7, 0.8, 0.9, 0.9, 0.5, 0.6])
+    assert schedule.is_stuck([0.0, 0.0, 0.7, 0.8, 0.9, 0.9, 0.6, 0.5, 0.5])
 
 
 def test_cross_validation_judges_every_image_once(tmp_path: Path) -> None:
