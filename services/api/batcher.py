@@ -51,7 +51,7 @@ class Batcher:
         self._backend = backend
         self._limits = limits
         self._metrics = metrics
-        self._size = batch_size(contract.chip_px)
+        self._size = batch_size(contract)
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="network")
         self._free = self._slots = threads
         self._queue: deque[_Waiting] = deque()

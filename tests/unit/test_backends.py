@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from services.core.errors import BackendUnavailableError, ContractError, PackageError
-from services.core.model.backends import Backend, Library, open_backend
-from services.core.model.batching import Chips, batch_size
+from services.core.model.backends import Backend, Library, Precision, open_backend
+from services.core.model.batching import Chips, FixedBatches, Probabilities, batch_size
+from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage, shipped_package
-from tests.models import BANDS, CLASSES, make_package, network_files
+from tests.models import CLASSES, make_package, network_files
 
 LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,6 +193,63 @@ def test_a_network_that_is_not_on_the_list_is_refused(tmp_path: Path) -> None:
         open_backend(package, name="torch")
 
 
-def test_batches_are_fixed_by_the_chip_alone() -> None:
-    assert [batch_size(px) for px in (1, 32, 64, 128, 256, 1024)] == [8, 8, 8, 2, 1, 1]
-    assert len(BANDS) == 2
+def contract_of(kind: str, chip_px: int) -> Contract:
+    shipped = shipped_package("eurosat-rgb").contract
+    return shipped.model_copy(update={"kind": kind, "chip_px": chip_px, "stride_px": chip_px})
+
+
+def test_batches_are_fixed_by_the_contract_alone() -> None:
+    sizes = (1, 32, 64, 128, 256, 1024)
+    assert [batch_size(contract_of("classification", px)) for px in sizes] == [8, 8, 8, 8, 4, 1]
+    assert [batch_size(contract_of("segmentation", px)) for px in sizes] == [8, 8, 8, 2, 1, 1]
+
+
+class Network:
+    """Counts its calls, and answers a chip by its first number: the same in any company, or not."""
+
+    def __init__(self, *, drift: float = 0.0, singly: bool = True) -> None:
+        self.calls: list[int] = []
+        self._drift, self._singly = drift, singly
+
+    def __call__(self, chips: Chips) -> Probabilities:
+        if len(chips) == 1 and not self._singly:
+            raise PackageError("takes whole batches only")
+        self.calls.append(len(chips))
+        answer = np.zeros((len(chips), 10), np.float32)
+        answer[:, 0] = chips[:, 0, 0, 0] + (self._drift if len(chips) == 1 else 0)
+        return answer
+
+
+@pytest.mark.parametrize(("count", "calls"), [(1, [1]), (4, [1] * 4), (5, [8]), (9, [8, 1]), (16, [8, 8])])
+def test_what_fills_no_batch_goes_chip_by_chip_where_it_is_answered_alike(count: int, calls: list[int]) -> None:
+    network = Network()
+    assert answered(network, count) == calls
+
+
+@pytest.mark.parametrize("network", [Network(drift=1e-6), Network(singly=False)])
+def test_chips_never_go_singly_where_that_changes_an_answer(network: Network) -> None:
+    assert answered(network, 9) == [8, 8]
+
+
+def answered(network: Network, count: int) -> list[int]:
+    """Sizes of the calls that so many chips take, once it is known how they may go."""
+    batches = FixedBatches(contract_of("classification", 64), threads=1, run=network)
+    batches.trial.result(timeout=60)
+    network.calls.clear()
+    chips = np.zeros((count, 3, 64, 64), np.float32)
+    chips[:, 0, 0, 0] = np.arange(count)
+    np.testing.assert_array_equal(batches.predict(chips)[:, 0], np.arange(count))
+    return network.calls
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_serving_libraries_answer_the_shipped_classifier_singly(name: Library, precision: Precision) -> None:
+    package = shipped_package("eurosat-rgb")
+    backend = open_backend(package, name=name, precision=precision)
+    batches: FixedBatches = vars(backend)["_batches"]
+    assert batches.trial.result(timeout=60)
+    chips = make_chips(package, 12)
+    np.testing.assert_array_equal(
+        np.concatenate([backend.predict(chip[None]) for chip in chips]), backend.predict(chips)
+    )

@@ -15,18 +15,22 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVinoBackend:
-    """One compiled model with as many streams as threads, one infer request per thread."""
+    """One compiled model per batch size, with as many streams as threads; one infer request per thread and model."""
 
     def __init__(self, package: ModelPackage, *, precision: str, threads: int) -> None:
         """Read the network and settle the precision."""
         self._core = ov.Core()
         self._precision = _resolve_precision(package, precision, self._core)
         self._threads = threads
+        self._contract = package.contract
+        self._network = self._read(package)
+        self._compiling = threading.Lock()
+        self._compiled: dict[int, ov.CompiledModel] = {}
         self._local = threading.local()
-        self._compiled = self._compile(package)
         # The binding's first call sets up C++ statics under a guard while it lets go of the interpreter lock: two
         # threads that make the first call together can wait for each other for ever. So one makes it, here.
-        self._infer(np.zeros(self._compiled.input(0).shape, np.float32))
+        px = self._contract.chip_px
+        self._infer(np.zeros((batch_size(self._contract), len(self._contract.bands), px, px), np.float32))
         self._batches = FixedBatches(package.contract, threads=threads, run=self._infer)
 
     @property
@@ -39,28 +43,46 @@ class OpenVinoBackend:
         return self._batches.predict(chips)
 
     def _infer(self, batch: Chips) -> Probabilities:
-        if not hasattr(self._local, "request"):
-            self._local.request = self._compiled.create_infer_request()
-        self._local.request.infer([batch], share_inputs=True)
+        request = self._request(batch.shape)
+        request.infer([batch], share_inputs=True)
         # A copy: the request owns its output and the next call overwrites it.
-        return np.array(self._local.request.get_output_tensor(0).data, np.float32)
+        return np.array(request.get_output_tensor(0).data, np.float32)
 
-    def _compile(self, package: ModelPackage) -> ov.CompiledModel:
+    def _request(self, shape: tuple[int, ...]) -> ov.InferRequest:
+        """This thread's own, for chips of this shape."""
+        if not hasattr(self._local, "requests"):
+            self._local.requests = {}
+        requests: dict[int, ov.InferRequest] = self._local.requests
+        count = shape[0]
+        if count not in requests:
+            with self._compiling:
+                if count not in self._compiled:
+                    self._compiled[count] = self._compile(shape)
+            requests[count] = self._compiled[count].create_infer_request()
+        return requests[count]
+
+    def _read(self, package: ModelPackage) -> ov.Model:
+        try:
+            return self._core.read_model(package.read(graph_file(self._precision)), b"")
+        except RuntimeError as exc:
+            raise self._unusable("its graph cannot be read", exc) from exc
+
+    def _compile(self, shape: tuple[int, ...]) -> ov.CompiledModel:
         hints = {
             "NUM_STREAMS": self._threads,
             "INFERENCE_NUM_THREADS": self._threads,
             "INFERENCE_PRECISION_HINT": _HINTS[self._precision],
             "ENABLE_CPU_PINNING": False,  # pods share cores; pinned streams of two processes would pile up on one
         }
-        contract = package.contract
-        shape = [batch_size(contract.chip_px), len(contract.bands), contract.chip_px, contract.chip_px]
         try:
-            network = self._core.read_model(package.read(graph_file(self._precision)), b"")
-            network.reshape(shape)
-            return self._core.compile_model(network, "CPU", hints)
+            self._network.reshape(list(shape))
+            return self._core.compile_model(self._network, "CPU", hints)
         except RuntimeError as exc:
-            reason = str(exc).strip().splitlines()[-1]
-            raise PackageError(f"OpenVINO cannot load model {contract.name} for chips {shape}: {reason}") from exc
+            raise self._unusable(f"for chips {list(shape)}", exc) from exc
+
+    def _unusable(self, what: str, exc: RuntimeError) -> PackageError:
+        reason = str(exc).strip().splitlines()[-1]
+        return PackageError(f"OpenVINO cannot load model {self._contract.name}, {what}: {reason}")
 
 
 def _resolve_precision(package: ModelPackage, wanted: str, core: ov.Core) -> str:

@@ -172,8 +172,9 @@ def _fastest(backends: list[Backend], package: ModelPackage, threads: int) -> Ba
 
 def _rate(backend: Backend, package: ModelPackage, threads: int) -> float:
     """Chips per second after one warm-up call, measured for `_MEASURE_S`."""
-    px = package.contract.chip_px
-    chips = np.zeros((threads * batch_size(px), len(package.contract.bands), px, px), np.float32)
+    contract = package.contract
+    px = contract.chip_px
+    chips = np.zeros((threads * batch_size(contract), len(contract.bands), px, px), np.float32)
     backend.predict(chips)
     start, done = time.perf_counter(), 0
     while (spent := time.perf_counter() - start) < _MEASURE_S:

@@ -1,8 +1,10 @@
-"""Batches of one fixed size, and cores kept busy by independent one-thread calls.
+"""Batches of a fixed size, single chips where that gives the same answer, and cores kept busy by one-thread calls.
 
 Why: a library may pick another kernel, and so other last digits, for another batch size. With the size fixed by the
-chip alone, and a chip's answer the same at every place in the batch (tests prove it bit for bit), a map does not
-depend on how work was grouped. Independent one-thread calls beat one many-thread call (numbers in docs/models.md).
+network's contract, and a chip's answer the same at every place in the batch (tests prove it bit for bit), a map does
+not depend on how work was grouped. A lone chip in a batch of 8 costs as much as 8, so where the library answers it bit
+for bit alike by itself, which is tried on noise, it goes by itself. Independent one-thread calls beat one many-thread
+call (numbers in docs/models.md).
 """
 
 import threading
@@ -18,8 +20,10 @@ from services.core.model.contract import Contract
 Chips = NDArray[np.float32]  #: (N, C, h, w), normalised
 Probabilities = NDArray[np.float32]  #: (N, K) or (N, K, h, w)
 
-#: One call should hold about this many pixels of a band: below, the calls themselves cost; above, caches overflow.
-_CALL_PX = 2**15
+#: A call's most pixels of a band, and its most chips. Below, weights are read anew for too few pixels; above, caches
+#: overflow, which a segmentation does first, because its last layers are as wide as its chips.
+_CALL_PX = {"classification": 2**18, "segmentation": 2**15}
+_CALL_CHIPS = 8
 
 #: Held for a library's first call. OpenVINO 2026.4's binding hangs for good if two threads make their first calls at
 #: once: one holds the GIL and waits for a C++ guard (pybind11's numpy API, imported on first use), whose owner waits
@@ -27,13 +31,13 @@ _CALL_PX = 2**15
 _FIRST_CALL = threading.Lock()
 
 
-def batch_size(chip_px: int) -> int:
-    """Chips per call, from the chip's size alone: 8 at 64 px, 2 at 128 px, 1 at 256 px."""
-    return max(1, min(8, _CALL_PX // chip_px**2))
+def batch_size(contract: Contract) -> int:
+    """Chips per call, from the contract alone: of a classification 8 up to 181 px, 4 at 256 px."""
+    return max(1, min(_CALL_CHIPS, _CALL_PX[contract.kind] // contract.chip_px**2))
 
 
 class FixedBatches:
-    """Cuts any number of chips into calls of one shape and runs `threads` of them at a time."""
+    """Cuts any number of chips into calls of one shape, or of single chips, and runs `threads` of them at a time."""
 
     def __init__(self, contract: Contract, *, threads: int, run: Callable[[Chips], Probabilities]) -> None:
         """Makes the first call, so that a network which breaks its contract is refused before any work.
@@ -41,17 +45,20 @@ class FixedBatches:
         Args:
             contract: What the network promises.
             threads: Calls at a time.
-            run: Answers a batch of exactly `batch_size` chips; safe to call from that many threads.
+            run: Answers a batch of `batch_size` chips, or of one; safe to call from that many threads.
 
         Raises:
             PackageError: The network's answer has another shape than its contract says.
         """
         self._contract = contract
         self._run = run
+        self._size = batch_size(contract)
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
-        px = contract.chip_px
         with _FIRST_CALL:
-            self._checked(np.zeros((batch_size(px), len(contract.bands), px, px), np.float32))
+            self._checked(np.zeros((self._size, *self._chip_shape()), np.float32))
+        #: Whether single chips are answered as in a batch. Found out beside the first work, which need not wait for it:
+        #: the answers are the same before and after.
+        self.trial = self._pool.submit(self._answers_singly)
 
     def predict(self, chips: Chips) -> Probabilities:
         """(N, C, h, w) -> (N, K) or (N, K, h, w).
@@ -59,23 +66,54 @@ class FixedBatches:
         Raises:
             ContractError: Not chips of this model.
         """
-        self._check(chips)
-        count, px = len(chips), self._contract.chip_px
-        size = batch_size(px)
-        answers = np.empty((count, *self._answer_shape()), np.float32)
+        if chips.ndim != 4 or chips.shape[1:] != self._chip_shape() or chips.dtype != np.float32:
+            raise ContractError(
+                f"model {self._contract.name} takes float32 chips {('N', *self._chip_shape())}, "
+                f"not {chips.dtype} {chips.shape}"
+            )
+        answers = np.empty((len(chips), *self._answer_shape()), np.float32)
 
-        def fill(start: int) -> None:
-            part = chips[start : start + size]
-            batch = np.zeros((size, *chips.shape[1:]), np.float32)  # whole and contiguous, whatever the caller's was
-            batch[: len(part)] = part
-            answer = self._checked(batch)
-            answers[start : start + size] = answer[: count - start]
+        def fill(part: slice) -> None:
+            answers[part] = self._answer(chips[part])
 
-        if count <= size:
-            fill(0)  # here: nothing would run beside it, and another thread is a way there and back
+        parts = self._parts(len(chips))
+        if len(parts) == 1:
+            fill(parts[0])  # here: nothing would run beside it, and another thread is a way there and back
         else:
-            list(self._pool.map(fill, range(0, count, size)))  # the list raises what a call raised
+            list(self._pool.map(fill, parts))  # the list raises what a call raised
         return answers
+
+    def _parts(self, count: int) -> list[slice]:
+        """One for each call: whole batches, then what is left, chip by chip while that is cheaper than a batch."""
+        whole = count - count % self._size
+        parts = [slice(start, start + self._size) for start in range(0, whole, self._size)]
+        step = 1 if self._singly() and count - whole <= self._size // 2 else self._size
+        return parts + [slice(start, min(start + step, count)) for start in range(whole, count, step)]
+
+    def _answer(self, chips: Chips) -> Probabilities:
+        """Of at most a batch of chips."""
+        size = 1 if len(chips) == 1 and self._singly() else self._size
+        batch = np.zeros((size, *chips.shape[1:]), np.float32)  # whole and contiguous, whatever the caller's was
+        batch[: len(chips)] = chips
+        return self._checked(batch)[: len(chips)]
+
+    def _singly(self) -> bool:
+        return self.trial.done() and self.trial.result()
+
+    def _answers_singly(self) -> bool:
+        if self._size == 1:
+            return True
+        noise = np.random.default_rng(0).standard_normal((self._size, *self._chip_shape()), np.float32)
+        try:
+            alone = [self._checked(noise[at : at + 1])[0] for at in (0, self._size - 1)]
+        except PackageError:  # a graph that takes whole batches only
+            return False
+        together = self._checked(noise)
+        return np.array_equal(alone[0], together[0]) and np.array_equal(alone[1], together[-1])
+
+    def _chip_shape(self) -> tuple[int, int, int]:
+        """(C, h, w)."""
+        return len(self._contract.bands), self._contract.chip_px, self._contract.chip_px
 
     def _answer_shape(self) -> tuple[int, ...]:
         """One chip's answer: (K,) or (K, h, w)."""
@@ -91,11 +129,3 @@ class FixedBatches:
                 "which is not what its contract says"
             )
         return answer
-
-    def _check(self, chips: Chips) -> None:
-        contract = self._contract
-        wanted = (len(contract.bands), contract.chip_px, contract.chip_px)
-        if chips.ndim != 4 or chips.shape[1:] != wanted or chips.dtype != np.float32:
-            raise ContractError(
-                f"model {contract.name} takes float32 chips {('N', *wanted)}, not {chips.dtype} {chips.shape}"
-            )
