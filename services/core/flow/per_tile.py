@@ -48,14 +48,19 @@ class PredictTiles:
         return ((0, self._pixels(out).clip(inputs[0].shape)),)
 
     def compute(self, out: Window, tiles: tuple[Tile, ...], bench: Bench) -> Tile:
-        source = tiles[0]
-        pixels = normalise(source.data.copy(), source.valid, self.norm)
+        source, overlapping = tiles[0], self.stride_px < self.chip_px
+        pixels = normalise(source.data.copy(), source.valid, self.norm) if overlapping else source.data
         chips = np.empty((out.size, len(pixels), self.chip_px, self.chip_px), np.float32)
         fractions = np.zeros((out.size, self._across, self._across), np.float32)
         for index in range(out.size):
             chip = self._chip(out, index).shared(source.window)
             cut = chip.within(source.window)
-            _fill(chips[index], pixels[:, *cut], None if source.valid is None else source.valid[cut])
+            valid = None if source.valid is None else source.valid[cut]
+            part = chips[index, :, : chip.height, : chip.width]
+            part[:] = pixels[:, *cut]
+            if not overlapping:  # each pixel is in one chip: in its place it is normalised without a copy of its own
+                normalise(part, valid, self.norm)
+            _fill(chips[index], part.shape[1:], valid)
             fractions[index] = self._fractions(chip, source)
         usable = fractions.any(axis=(1, 2))
         answers = np.zeros((out.size, len(self.classes)), np.float32)
@@ -106,11 +111,10 @@ class PredictTiles:
         return fractions
 
 
-def _fill(chip: Pixels, part: Pixels, valid: Valid | None) -> None:
-    """Copy a chip's pixels from the scene, and mirror them into what the scene does not have."""
-    height, width = part.shape[1:]
-    chip[:, :height, :width] = part
-    if valid is None and part.shape == chip.shape:
+def _fill(chip: Pixels, held: tuple[int, ...], valid: Valid | None) -> None:
+    """Mirror the pixels of a chip into what the scene does not have; it holds (height, width) from its corner on."""
+    height, width = held
+    if valid is None and held == chip.shape[1:]:
         return
     known = np.zeros(chip.shape[1:], np.bool_)
     known[:height, :width] = True if valid is None else valid

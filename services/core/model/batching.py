@@ -8,8 +8,9 @@ call (numbers in docs/models.md).
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,9 @@ class FixedBatches:
         self._contract = contract
         self._run = run
         self._size = batch_size(contract)
+        self._threads = threads
+        self._lock, self._callers = threading.Lock(), 0
+        self._local = threading.local()
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
         with _FIRST_CALL:
             self._checked(np.zeros((self._size, *self._chip_shape()), np.float32))
@@ -77,11 +81,23 @@ class FixedBatches:
             answers[part] = self._answer(chips[part])
 
         parts = self._parts(len(chips))
-        if len(parts) == 1:
-            fill(parts[0])  # here: nothing would run beside it, and another thread is a way there and back
-        else:
-            list(self._pool.map(fill, parts))  # the list raises what a call raised
+        with self._calling() as callers:
+            # Where callers keep all cores busy, or nothing would run beside it, another thread is a way there and back.
+            spread = map if len(parts) == 1 or callers >= self._threads else self._pool.map
+            list(spread(fill, parts))  # the list raises what a call raised
         return answers
+
+    @contextmanager
+    def _calling(self) -> Iterator[int]:
+        """How many threads are in `predict` now, this one included."""
+        with self._lock:
+            self._callers += 1
+            callers = self._callers
+        try:
+            yield callers
+        finally:
+            with self._lock:
+                self._callers -= 1
 
     def _parts(self, count: int) -> list[slice]:
         """One for each call: whole batches, then what is left, chip by chip while that is cheaper than a batch."""
@@ -93,8 +109,12 @@ class FixedBatches:
     def _answer(self, chips: Chips) -> Probabilities:
         """Of at most a batch of chips."""
         size = 1 if len(chips) == 1 and self._singly() else self._size
-        batch = np.zeros((size, *chips.shape[1:]), np.float32)  # whole and contiguous, whatever the caller's was
+        # Whole, contiguous and always in the same place: fresh megabytes would be mapped and cleared for every call.
+        if not hasattr(self._local, "batch"):
+            self._local.batch = np.empty((self._size, *self._chip_shape()), np.float32)
+        batch: Chips = self._local.batch[:size]
         batch[: len(chips)] = chips
+        batch[len(chips) :] = 0
         return self._checked(batch)[: len(chips)]
 
     def _singly(self) -> bool:
