@@ -15,7 +15,6 @@ from services.core.errors import RetryableError, UnreadableSceneError
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.log import get_logger
-from services.core.model.registry import find_package
 from services.core.raster.open import OpenOptions
 from services.core.settings import load_settings
 from services.core.site import open_site
@@ -68,7 +67,7 @@ def tile_scene(scene_id: str) -> str:
 def plan_run(scene_id: str, model: str, out: str, command: str) -> str:
     """Put a run into the ledger; returns its id."""
     with open_site(load_settings()) as site:
-        package = find_package(model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        package = site.models.find(model)
         scene = site.catalog.scene(scene_id)
         return start_run(site, scene, package, request=JobRequest(), out=out, command=command).run.id
 

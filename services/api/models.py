@@ -7,7 +7,6 @@ from services.api.paging import read_page, write_cursor
 from services.core.catalog.stages import Stages
 from services.core.errors import ObjectNotFoundError
 from services.core.model.package import ModelPackage, shipped_names, shipped_package
-from services.core.model.registry import known_package
 from services.core.records import ModelStage
 from services.core.site import Site
 
@@ -36,7 +35,7 @@ def model_detail(site: Site, wanted: str) -> ModelDetail:
         ObjectNotFoundError: Nothing here has this name or digest.
         PackageError: Its files are damaged.
     """
-    package = known_package(wanted, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+    package = site.models.known(wanted)
     if wanted not in (package.contract.name, package.digest):
         raise ObjectNotFoundError(f"no model {wanted!r} here; see GET /models")
     stages = Stages(site.catalog)

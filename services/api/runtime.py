@@ -15,7 +15,6 @@ from services.core.errors import ContractError, SwathError
 from services.core.log import get_logger
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
-from services.core.model.registry import find_package, package_by_digest
 from services.core.site import Site
 
 log = get_logger(__name__)
@@ -91,12 +90,12 @@ class Runtime:
         digest = promoted_digest(site, name)
         if digest is not None:
             return self._load(digest)
-        package = find_package(name, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        package = site.models.find(name)
         return self._open(package, stage=None)
 
     def _load(self, digest: str) -> Served:
         site = self._site
-        package = package_by_digest(digest, store=site.store, cache=site.scratch / "models")
+        package = site.models.by_digest(digest)
         return self._open(package, stage="production")
 
     def _open(self, package: ModelPackage, *, stage: str | None) -> Served:

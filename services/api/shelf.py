@@ -5,7 +5,6 @@ from collections import OrderedDict
 
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
-from services.core.model.registry import known_package
 from services.core.site import Site
 
 #: A network holds tens of megabytes; whoever asks for a third model waits for it to be opened again.
@@ -28,7 +27,7 @@ class Shelf:
             ObjectNotFoundError: None such.
         """
         site = self._site
-        return known_package(name, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        return site.models.known(name)
 
     def backend(self, package: ModelPackage) -> Backend | None:
         """Its network; None for a threshold, which needs none.

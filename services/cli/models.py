@@ -18,7 +18,6 @@ from services.core.model.package import (
     shipped_names,
     shipped_package,
 )
-from services.core.model.registry import find_package, find_registered, keep_package, package_by_digest
 from services.core.records import ModelStage, StageChange
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
@@ -73,7 +72,7 @@ def add_model(source: str, *, who: str | None, as_json: bool) -> int:
     """Keep a package in the store under its digest, as a candidate; again, nothing changes."""
     with open_here() as site:
         package = shipped_package(source) if source in shipped_names() else load_package(Path(source))
-        keep_package(package, catalog=site.catalog, store=site.store)
+        site.models.keep(package)
         stages = Stages(site.catalog)
         steps = stages.add_candidate(package.digest, who=who or person(), why="added")
         facts = _row(package, "registered") | {"stage": stages.stage(package.digest), "added": bool(steps)}
@@ -97,14 +96,13 @@ def export_model(wanted: str, *, out: str, only_onnx: bool, as_json: bool) -> in
 def promotable(site: Site, wanted: str) -> tuple[ModelPackage, ModelPackage | None]:
     """A registered package (or a shipped one, by name), and the one its name means here now; None: nothing does."""
     if wanted in shipped_names() and Stages(site.catalog).production(wanted) is None:
-        keep_package(shipped_package(wanted), catalog=site.catalog, store=site.store)
+        site.models.keep(shipped_package(wanted))
         wanted = shipped_package(wanted).digest
-    found = find_registered(wanted, site.catalog)
-    cache = site.scratch / "models"
-    candidate = package_by_digest(found.digest, store=site.store, cache=cache)
+    found = site.models.registered(wanted)
+    candidate = site.models.by_digest(found.digest)
     current = Stages(site.catalog).production(found.name)
     if current is not None:
-        return candidate, package_by_digest(current.digest, store=site.store, cache=cache)
+        return candidate, site.models.by_digest(current.digest)
     return candidate, shipped_package(found.name) if found.name in shipped_names() else None
 
 
@@ -138,7 +136,7 @@ def open_here() -> Site:
 
 def find_here(site: Site, wanted: str) -> ModelPackage:
     """A package by name, folder or digest."""
-    return find_package(wanted, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+    return site.models.find(wanted)
 
 
 def _find(site: Site, wanted: str) -> ModelPackage:
@@ -148,7 +146,7 @@ def _find(site: Site, wanted: str) -> ModelPackage:
     except ObjectNotFoundError as exc:
         with suppress(ObjectNotFoundError):
             newest = site.catalog.model(wanted)
-            return package_by_digest(newest.digest, store=site.store, cache=site.scratch / "models")
+            return site.models.by_digest(newest.digest)
         raise exc from None
 
 

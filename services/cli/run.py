@@ -14,7 +14,6 @@ from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.log import configure_logging
-from services.core.model.registry import find_package
 from services.core.names import absolute, public_href
 from services.core.raster.footprint import BBox
 from services.core.raster.place import window_of_bbox
@@ -77,7 +76,7 @@ def plan_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides
     settings = load_settings(**overrides)
     configure_logging(settings.log_level)
     with open_site(settings) as site:
-        package = find_package(options.model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        package = site.models.find(options.model)
         for source in sources:
             scene = ingest_scene(site, source.paths, source.options)
             job, backend = draft_task(site, scene, package, request=options.request(scene))
@@ -119,7 +118,7 @@ def run_source(site: Site, source: SceneSource, options: RunOptions, stop: threa
     """
     started = time.perf_counter()
     scene = ingest_scene(site, source.paths, source.options)
-    package = find_package(options.model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+    package = site.models.find(options.model)
     task = start_run(
         site,
         scene,

@@ -14,7 +14,6 @@ from services.api.server import serve
 from services.cli.output import console, print_json
 from services.core.job import JobRequest
 from services.core.log import configure_logging
-from services.core.model.registry import known_package
 from services.core.names import public_href
 from services.core.raster.footprint import BBox
 from services.core.raster.place import window_of_bbox
@@ -61,7 +60,7 @@ class RunStarter:
             raise BusyError("a run that this service started is under way; ask again when GET /runs shows it done")
         site = self._site
         scene = site.catalog.scene(scene_id)
-        package = known_package(model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        package = site.models.known(model)
         task = start_run(
             site,
             scene,

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from services.core.errors import ContractError, ObjectNotFoundError
 from services.core.model.package import ModelPackage
-from services.core.model.registry import package_by_digest
 from services.core.model.statistics import Histogram, Statistics, parse_statistics
 from services.core.product.publish import read_product_file
 from services.core.product.spec import STATISTICS
@@ -65,7 +64,7 @@ def drift_of_run(site: Site, run_id: str) -> Drift:
         ContractError: The two were not counted in the same bins.
     """
     run = site.catalog.run(run_id)
-    package = package_by_digest(run.model_digest, store=site.store, cache=site.scratch / "models")
+    package = site.models.by_digest(run.model_digest)
     training = training_statistics(package)
     seen = run_statistics(run, site.catalog.product(run.id), site.settings)
     measures = measure_drift(seen, training)

@@ -9,7 +9,6 @@ from services.core.grid import Window
 from services.core.job import Job, JobRequest, plan_job
 from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage
-from services.core.model.registry import package_by_digest
 from services.core.names import public_href
 from services.core.raster.place import pixel_at
 from services.core.records import PlannedUnit, Run, UnitResult
@@ -53,7 +52,7 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
         WindowError: The place is not in the scene, or not in the part of it that was run.
     """
     run = site.catalog.run(run_id)
-    package = package_by_digest(run.model_digest, store=site.store, cache=site.scratch / "models")
+    package = site.models.by_digest(run.model_digest)
     job = job_of_run(site, run, package, allow=_UNLIMITED)
     scene = site.catalog.scene(run.scene_id)
     row_px, col_px = pixel_at(job.scene, lon, lat)

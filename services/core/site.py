@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from services.core.catalog.catalog import Catalog, open_catalog
 from services.core.catalog.ledger import Ledger
 from services.core.errors import ConfigError, RequestError
 from services.core.settings import Settings
 from services.core.storage import ObjectStore, open_store
+
+if TYPE_CHECKING:
+    from services.core.model.registry import ModelRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,13 @@ class Site:
         """Local folder for temporary files; made here."""
         self.settings.scratch_path.mkdir(parents=True, exist_ok=True)
         return self.settings.scratch_path
+
+    @property
+    def models(self) -> "ModelRegistry":
+        """The model packages known here."""
+        from services.core.model.registry import ModelRegistry  # most commands need none
+
+        return ModelRegistry(self.catalog, self.store, self.scratch / "models")
 
     def close(self) -> None:
         """Let go of the database."""

@@ -20,7 +20,6 @@ from services.core.lineage import job_of_run
 from services.core.log import bind, get_logger
 from services.core.model.backends import Backend, backend_notes, open_configured, open_pinned
 from services.core.model.package import ModelPackage
-from services.core.model.registry import keep_package, package_by_digest
 from services.core.names import absolute, make_run_id
 from services.core.product.publish import check_out
 from services.core.records import Run, RunState, Scene
@@ -76,7 +75,7 @@ def start_run(site: Site, scene: Scene, package: ModelPackage, *, request: JobRe
     """
     job, backend = draft_task(site, scene, package, request=request)
     check_out(out, site.settings)
-    keep_package(package, catalog=site.catalog, store=site.store)
+    site.models.keep(package)
     created_at = datetime.now(UTC)
     run = Run(
         id=make_run_id(created_at, secrets.token_bytes(3)),
@@ -105,7 +104,7 @@ def start_run(site: Site, scene: Scene, package: ModelPackage, *, request: JobRe
 def take_up(site: Site, run_id: str) -> Task:
     """Rebuild a run's task from the catalog, with the very backend and plan it started with."""
     run = site.catalog.run(run_id)
-    package = package_by_digest(run.model_digest, store=site.store, cache=site.scratch / "models")
+    package = site.models.by_digest(run.model_digest)
     allow = allowance(site)
     backend = _open_backend(site, package, threads=allow.workers, backend_id=run.backend)
     job = job_of_run(site, run, package, allow=allow)

@@ -12,7 +12,6 @@ BEGAN = time.perf_counter()
 def main() -> None:
     from services.core.job import JobRequest
     from services.core.log import configure_logging
-    from services.core.model.registry import find_package
     from services.core.raster.open import open_scene
     from services.core.settings import load_settings
     from services.core.site import open_site
@@ -25,7 +24,7 @@ def main() -> None:
     clock = Clock()
     clock.note("imports")
     with open_site(settings) as site:
-        package = find_package(wish["model"], catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        package = site.models.find(wish["model"])
         if run_id := wish.get("resume"):
             task = take_up(site, run_id)
         else:

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from services.api.app import create_app
 from services.core.catalog.keys import Keys
 from services.core.catalog.stages import Stages
-from services.core.model.registry import keep_package
 from services.core.records import ModelStage, RunState
 from services.core.settings import Settings
 from services.core.site import Site, open_site
@@ -126,7 +125,7 @@ def test_a_run_tells_how_far_it_is(site, app):
 
 def test_models_are_the_shipped_ones_and_then_the_sites_own(site, app, tmp_path):
     package = make_classifier(tmp_path / "chance-rgb")
-    keep_package(package, catalog=site.catalog, store=site.store)
+    site.models.keep(package)
     Stages(site.catalog).promote(package.digest, stage=ModelStage.PRODUCTION, who="test", why="a test")
     found, target = [], "/models?limit=1"
     while target:
@@ -139,7 +138,7 @@ def test_models_are_the_shipped_ones_and_then_the_sites_own(site, app, tmp_path)
 
 def test_a_model_brings_its_card_and_its_history(site, app, tmp_path):
     package = make_classifier(tmp_path / "chance-rgb")
-    keep_package(package, catalog=site.catalog, store=site.store)
+    site.models.keep(package)
     Stages(site.catalog).promote(package.digest, stage=ModelStage.PRODUCTION, who="test", why="a test")
     by_name, by_digest = (call(app, "GET", f"/models/{name}").json() for name in ("chance-rgb", package.digest))
     assert by_name == by_digest

@@ -18,7 +18,6 @@ from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.lineage import trace_pixel
 from services.core.model.package import ModelPackage, shipped_package
-from services.core.model.registry import keep_package
 from services.core.raster.footprint import BBox
 from services.core.raster.open import OpenOptions
 from services.core.records import Product, Run, Scene
@@ -98,7 +97,7 @@ def test_a_threshold_answers_with_the_tiles_of_the_map(site, app, scene, tmp_pat
 
 def test_a_classification_answers_with_the_tiles_of_the_map(site, app, tmp_path):
     package = make_classifier(tmp_path / "chance-rgb")
-    keep_package(package, catalog=site.catalog, store=site.store)
+    site.models.keep(package)
     mosaic = lay_out(made_pictures(12), cols=4)
     scene = ingest_scene(site, [str(write_pictures(tmp_path / "mosaic.tif", mosaic))], OpenOptions())
     _, product = publish(site, scene, package, tmp_path / "out")

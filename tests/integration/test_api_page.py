@@ -20,7 +20,6 @@ from services.api.options import ApiOptions
 from services.core.catalog.keys import Keys
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
-from services.core.model.registry import known_package
 from services.core.raster.footprint import BBox
 from services.core.raster.open import OpenOptions
 from services.core.raster.place import window_of_bbox
@@ -170,7 +169,7 @@ def test_a_window_too_large_is_followed_as_a_run(browser, site, tmp_path):
 
     def start(*, scene_id: str, model: str, bbox: BBox) -> Run:
         out = str(tmp_path / "out")
-        package = known_package(model, catalog=site.catalog, store=site.store, cache=site.scratch / "models")
+        package = site.models.known(model)
         task = start_run(
             site,
             scene,

@@ -10,12 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.core.catalog.catalog import open_catalog
 from services.core.catalog.stages import Stages
 from services.core.model.package import ModelPackage
-from services.core.model.registry import keep_package
 from services.core.records import ModelStage
-from services.core.storage import open_store
+from services.core.site import open_site
 from tests.models import make_classifier
 from tests.processes import LIMIT_S, Installation
 from tests.served import Service, encode, make_pixels, serving
@@ -29,10 +27,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
 
 
 def promote(installation: Installation, package: ModelPackage) -> None:
-    settings = installation.settings()
-    with open_catalog(settings.catalog_url) as catalog:
-        keep_package(package, catalog=catalog, store=open_store(settings.store_uri, settings))
-        Stages(catalog).promote(package.digest, stage=ModelStage.PRODUCTION, who="test", why="test")
+    with open_site(installation.settings()) as site:
+        site.models.keep(package)
+        Stages(site.catalog).promote(package.digest, stage=ModelStage.PRODUCTION, who="test", why="test")
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
