@@ -20,6 +20,7 @@ from prefect.settings import (
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.tasks import infer_run, ingest, plan_run, publish_run, tile_scene
+from services.core.boxes import parse_bbox
 from services.core.errors import CoverageError, SwathError
 from services.core.log import configure_logging
 from services.core.settings import load_settings
@@ -36,18 +37,20 @@ Step = PrefectFuture[Any]
 
 
 @flow(name="scenes-to-maps", task_runner=_RUNNER, persist_result=False)  # type: ignore[arg-type]  # TaskRunner is invariant
-def scenes_to_maps(sources: list[str], model: str, out: str, command: str) -> list[dict[str, Any]]:
+def scenes_to_maps(
+    sources: list[str], model: str, out: str, command: str, request: dict[str, Any]
+) -> list[dict[str, Any]]:
     """One row per scene, in order: what was published, or why it was not."""
-    steps = [_submit(source, model, out, command) for source in sources]
+    steps = [_submit(source, model, out, command, request) for source in sources]
     wait([step for scene in steps for step in scene])
     return [_row(source, [step.state for step in scene]) for source, scene in zip(sources, steps, strict=True)]
 
 
-def _submit(source: str, model: str, out: str, command: str) -> list[Step]:
+def _submit(source: str, model: str, out: str, command: str, request: dict[str, Any]) -> list[Step]:
     """The steps of one scene; each takes the future of the one before."""
     scene = ingest.submit(source)
     ready = tile_scene.submit(scene)  # type: ignore[call-overload]  # Prefect resolves futures
-    run = plan_run.submit(ready, model, out, command)
+    run = plan_run.submit(ready, model, out, command, request)
     done = infer_run.submit(run)  # type: ignore[call-overload]
     return [scene, ready, run, done, publish_run.submit(done)]
 
@@ -70,16 +73,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("scenes", nargs="+", metavar="SCENE")
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", default=None, help="folder or s3:// prefix; default: products in SWATH_HOME")
+    parser.add_argument("--tile-px", type=int, default=None)
+    parser.add_argument("--gsd", type=float, default=None, help="pixel size in metres; default: the scene's")
+    parser.add_argument("--bbox", default=None, help="map this part only: west,south,east,north in degrees")
     args = parser.parse_args(argv)
     try:
         settings = load_settings()
+        request = {"tile_px": args.tile_px, "gsd_m": args.gsd, "bbox": parse_bbox(args.bbox)}
     except SwathError as exc:
         sys.stderr.write(f"swath: {exc}\n")
         return exc.exit_code
     configure_logging(settings.log_level)
     command = shlex.join(["python", "-m", "flows.pipeline", *(argv or sys.argv[1:])])
     with temporary_settings(_LOCAL_PREFECT):
-        rows = scenes_to_maps(args.scenes, args.model, resolve_out(args.out, settings), command)
+        rows = scenes_to_maps(args.scenes, args.model, resolve_out(args.out, settings), command, request)
     for row in rows:
         sys.stdout.write(json.dumps(row) + "\n")
     return next((row["exit_code"] for row in rows if row["exit_code"]), 0)

@@ -64,12 +64,13 @@ def tile_scene(scene_id: str) -> str:
 
 
 @task(name="plan", **_STEP)
-def plan_run(scene_id: str, model: str, out: str, command: str) -> str:
-    """Put a run into the ledger; returns its id."""
+def plan_run(scene_id: str, model: str, out: str, command: str, request: dict[str, Any]) -> str:
+    """Put a run into the ledger; returns its id. `request` is what `JobRequest.of` takes beside the scene."""
     with open_site(load_settings()) as site:
         package = site.models.find(model)
         scene = site.catalog.scene(scene_id)
-        return start_run(site, scene, package, request=JobRequest(), out=out, command=command).run.id
+        wanted = JobRequest.of(scene, **request)
+        return start_run(site, scene, package, request=wanted, out=out, command=command).run.id
 
 
 @task(name="infer", **_STEP)

@@ -240,7 +240,7 @@ def demo(
 
 
 def _box(text: str | None) -> tuple[float, float, float, float] | None:
-    from services.cli.sources import parse_bbox
+    from services.core.boxes import parse_bbox
 
     return parse_bbox(text)
 

@@ -10,13 +10,12 @@ from typing import Any
 
 from services.cli.output import console, human_bytes, notes, print_facts, print_json, tile_progress
 from services.cli.sources import SceneSource
+from services.core.boxes import BBox
 from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.log import configure_logging
 from services.core.names import absolute, public_href
-from services.core.raster.footprint import BBox
-from services.core.raster.place import window_of_bbox
 from services.core.records import Run, RunState, Scene
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
@@ -47,8 +46,7 @@ class RunOptions:
         Raises:
             WindowError: The box and the scene share no pixel.
         """
-        window = None if self.bbox is None else window_of_bbox(scene, self.bbox)
-        return JobRequest(tile_px=self.tile_px, gsd_m=self.gsd_m, window=window)
+        return JobRequest.of(scene, tile_px=self.tile_px, gsd_m=self.gsd_m, bbox=self.bbox)
 
 
 def run_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides: object) -> int:

@@ -12,11 +12,10 @@ from services.api.refusals import BusyError
 from services.api.runtime import Served
 from services.api.server import serve
 from services.cli.output import console, print_json
+from services.core.boxes import BBox
 from services.core.job import JobRequest
 from services.core.log import configure_logging
 from services.core.names import public_href
-from services.core.raster.footprint import BBox
-from services.core.raster.place import window_of_bbox
 from services.core.records import Run
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
@@ -65,7 +64,7 @@ class RunStarter:
             site,
             scene,
             package,
-            request=JobRequest(window=window_of_bbox(scene, bbox)),
+            request=JobRequest.of(scene, bbox=bbox),
             out=resolve_out(None, site.settings),
             command=shlex.join(
                 ["swath", "run", public_href(scene.source), "--model", model, "--bbox", ",".join(map(str, bbox))]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from services.core.boxes import BBox
 from services.core.errors import RequestError
 from services.core.flow.flow import Flow
 from services.core.flow.plan import TILES_AT_ONCE, Allowance, Plan, SourceLayout, plan_run
@@ -11,6 +12,7 @@ from services.core.grid import Window
 from services.core.model.contract import Contract
 from services.core.model.threshold import score_scale
 from services.core.raster.crop import crop, part_for
+from services.core.raster.place import window_of_bbox
 from services.core.records import Band, Scene
 from services.core.unit import UNIT_FORMAT
 
@@ -44,6 +46,18 @@ class JobRequest:
     tile_px: int | None = None
     gsd_m: float | None = None
     window: Window | None = None  #: pixels of the scene that matter; None: all
+
+    @classmethod
+    def of(
+        cls, scene: Scene, *, tile_px: int | None = None, gsd_m: float | None = None, bbox: BBox | None = None
+    ) -> "JobRequest":
+        """What a user asks of one scene; `bbox` is the part that matters, in WGS84 degrees.
+
+        Raises:
+            WindowError: The box and the scene share no pixel.
+        """
+        window = None if bbox is None else window_of_bbox(scene, bbox)
+        return cls(tile_px=tile_px, gsd_m=gsd_m, window=window)
 
 
 def plan_job(

@@ -2,12 +2,12 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from services.core.entry_point import run_entry_point
-from services.core.log import bind
-from services.core.settings import Settings
-from services.core.site import open_site
-from services.tiler.prepare import prepare_scene
+
+if TYPE_CHECKING:
+    from services.core.settings import Settings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,7 +19,11 @@ def main(argv: list[str] | None = None) -> int:
     return run_entry_point(__name__, lambda settings: _prepare(settings, args.scene, tile_px=args.tile_px))
 
 
-def _prepare(settings: Settings, scene_id: str, *, tile_px: int) -> None:
+def _prepare(settings: "Settings", scene_id: str, *, tile_px: int) -> None:
+    from services.core.log import bind
+    from services.core.site import open_site
+    from services.tiler.prepare import prepare_scene
+
     with open_site(settings) as site:
         scene = site.catalog.scene(scene_id)
         bind(scene_id=scene.id)

@@ -1,6 +1,8 @@
 """The arrows of docs/architecture.md, kept by reading every import: who may import whom, and each client's one home."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,7 +117,19 @@ def test_only_settings_reads_the_environment(path):
     assert [node.lineno for node in reads] == []
 
 
+#: What takes long to import, one name of each.
+HEAVY = {"numpy", "pydantic", "sqlalchemy", "rasterio", "boto3", "openvino", "fastapi"}
+
+
 def test_every_init_is_empty():
     assert [
         p for p in (ROOT / "services").rglob("__init__.py") if p.read_text().strip() and "storage" not in str(p)
     ] == []
+
+
+@pytest.mark.parametrize("name", ["api", "inference", "tiler"])
+def test_an_entry_point_minds_signals_before_it_loads_its_work(name):
+    """As process 1 of a container it would lose a SIGTERM for as long as libraries are being imported."""
+    program = f"import sys, services.{name}.__main__; print(*{HEAVY} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -14,11 +14,11 @@ from PIL import Image
 
 from services.api.app import create_app
 from services.api.options import ApiOptions
+from services.core.boxes import BBox
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.lineage import trace_pixel
 from services.core.model.package import ModelPackage, shipped_package
-from services.core.raster.footprint import BBox
 from services.core.raster.open import OpenOptions
 from services.core.records import Product, Run, Scene
 from services.core.settings import Settings

@@ -17,10 +17,10 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from services.api.app import create_app
 from services.api.options import ApiOptions
+from services.core.boxes import BBox
 from services.core.catalog.keys import Keys
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
-from services.core.raster.footprint import BBox
 from services.core.raster.open import OpenOptions
 from services.core.raster.place import window_of_bbox
 from services.core.records import Run

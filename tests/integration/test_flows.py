@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from flows.tasks import plan_run
+from services.core.grid import Window
+from services.core.ingest import ingest_scene
+from services.core.raster.open import OpenOptions
+from services.core.raster.place import window_of_bbox
 from services.core.site import open_site
 from tests.processes import Answer, Installation, answers, finish
 from tests.s3_server import available_kinds, run_s3_server
@@ -46,7 +51,7 @@ def scenes(place) -> list[Path]:
 def pipeline(place, scenes) -> Answer:
     with run_s3_server() as server:
         server.kill()
-        words = (*scenes, "--model", "brightness", "--out", place.out)
+        words = (*scenes, "--model", "brightness", "--out", place.out, "--tile-px", "128")
         process = place.start("flows.pipeline", *words, **server.environment, SWATH_STORE=f"{server.uri}/store")
         lines = []
         for line in process.stderr:
@@ -103,7 +108,7 @@ def test_a_damaged_scene_is_published_with_its_tiles_masked_and_told_by_the_exit
 def test_the_pipeline_publishes_the_bytes_that_swath_run_publishes(rows, scenes, tmp_path):
     direct = Installation(tmp_path)
     for scene, row in ((scenes[0], rows[0]), (scenes[2], rows[2])):
-        assert answers(Path(row["product"])) == direct.answers(direct.run(scene))
+        assert answers(Path(row["product"])) == direct.answers(direct.run(scene, "--tile-px", "128"))
 
 
 @pytest.mark.slow
@@ -123,3 +128,20 @@ def test_a_wrong_setting_is_told_before_prefect_starts(place):
     assert not list(
         (place.folder / "no-prefect").glob("*.db")
     )  # importing Prefect makes the folder, starting it a database
+
+
+def test_a_box_that_makes_no_sense_is_told_before_prefect_starts(place):
+    answer = place.module("flows.pipeline", "scene.tif", "--model", "brightness", "--bbox", "1,2,3")
+    assert (answer.code, "--bbox 1,2,3 is not west,south,east,north" in answer.sentence) == (65, True)
+
+
+def test_a_run_of_the_pipeline_may_be_over_a_part_of_the_scene(tmp_path, monkeypatch):
+    home = Installation(tmp_path)
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+    with open_site(home.settings()) as site:
+        scene = ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
+        west, south, east, north = scene.bbox
+        box = (west, south, (west + east) / 2, (south + north) / 2)
+        run = site.catalog.run(plan_run.fn(scene.id, "brightness", str(home.out), "test", {"bbox": box, "tile_px": 64}))
+        window = window_of_bbox(scene, box)
+    assert Window(**run.plan["window"]) == window

@@ -12,10 +12,10 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.warp import transform as warp_points
 
+from services.core.boxes import BBox
 from services.core.raster.gdal import GDAL_FAULTS, gdal_settings
 from services.core.raster.georef import Place
 
-BBox = tuple[float, float, float, float]
 Degrees = NDArray[np.float64]
 
 _WGS84 = "EPSG:4326"
