@@ -40,6 +40,8 @@ _UNAVAILABLE = Kind(503, "unavailable", "Something this needs does not answer", 
 
 #: The nearest class in an error's ancestry counts.
 KINDS: dict[type[Exception], Kind] = {
+    refusals.HeadError: Kind(400, "request", "The request makes no sense"),
+    refusals.HeadTooLargeError: Kind(431, "head", "The head of the request is too large"),
     refusals.UnauthenticatedError: Kind(401, "unauthenticated", "Who are you?"),
     refusals.ForbiddenError: Kind(403, "forbidden", "You may not do this"),
     refusals.TooSlowError: Kind(408, "too-slow", "The request took too long"),

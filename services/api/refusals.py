@@ -3,6 +3,14 @@
 from services.core.errors import PermanentError, RetryableError
 
 
+class HeadError(PermanentError):
+    """A request whose head is no HTTP: 400."""
+
+
+class HeadTooLargeError(HeadError):
+    """A request whose head has no end: 431."""
+
+
 class UnauthenticatedError(PermanentError):
     """No key or token, or one that opens nothing: 401."""
 

@@ -11,6 +11,7 @@ from types import FrameType
 import uvicorn
 
 from services.api.app import create_app
+from services.api.connection import connection_class
 from services.api.options import ApiOptions
 from services.api.runtime import Runtime, Served
 from services.core.errors import ConfigError
@@ -48,7 +49,7 @@ def serve(site: Site, options: ApiOptions | None = None, *, announce: Announce |
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=connection_class(settings.api_timeout_s),
             ws="none",
             lifespan="on",
             log_config=None,

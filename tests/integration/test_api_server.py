@@ -1,15 +1,20 @@
 """`swath serve` as a process: how it begins and ends, what it does when too much is asked, and a model exchanged."""
 
+import json
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from services.api.connection import HEAD_BYTES
 from services.core.catalog.stages import Stages
 from services.core.model.package import ModelPackage
 from services.core.records import ModelStage
@@ -176,6 +181,53 @@ def test_only_a_known_proxy_may_say_who_the_caller_is(installation, package, pro
         headers = [{"Content-Type": "image/jpeg", "X-Forwarded-For": f"203.0.113.{caller}"} for caller in (1, 2, 2)]
         answers = [service.client.post("/predict", content=IMAGE, headers=each).status_code for each in headers]
     assert answers == [200, second, 429]
+
+
+HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "kind"),
+    [
+        (HEAD, 408, "too-slow"),
+        (HEAD + b"x: " + b"a" * (HEAD_BYTES - len(HEAD) - 2), 431, "head"),  # a byte more than is taken
+        (b"GET /health/live HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", 400, "request"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "request"),
+        (b"", None, None),
+    ],
+)
+def test_a_head_that_does_not_end_is_refused(impatient, sent, status, kind):
+    with connected(impatient) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    if status is None:
+        assert answer == b""
+        return
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(body)["type"] == f"urn:swath:problem:{kind}"
+
+
+def test_heads_one_after_the_other_each_have_their_time(impatient):
+    with connected(impatient) as connection:
+        for _ in range(3):
+            connection.sendall(HEAD)
+            time.sleep(1.1)  # three of these are longer than one head may take
+            connection.sendall(b"\r\n")
+            assert connection.recv(2**16).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory, package):
+    with serving(Installation(tmp_path_factory.mktemp("impatient")), package.root, SWATH_API_TIMEOUT_S="3") as service:
+        yield service
+
+
+@contextmanager
+def connected(service: Service) -> Iterator[socket.socket]:
+    url = urlsplit(service.started["url"])
+    with socket.create_connection((url.hostname, url.port), timeout=LIMIT_S) as connection:
+        yield connection
 
 
 def test_a_service_asked_to_stop_before_it_answers_leaves_at_once(installation, package):
