@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from services.training.rough import blur, compress, grain
+
 Images = NDArray[np.uint8]  #: (N, C, H, W)
 
 
@@ -20,6 +22,7 @@ class Augmentation:
     tint: float = 0.04  #: each band by up to this share more: air and sensor
     haze: float = 5.0  #: standard deviation of a grey value added to all bands, in 8 bit levels
     cut: float = 0.5  #: share of batches in which each image gets a rectangle of another one (CutMix)
+    rough: float = 0.2  #: share of images that are compressed again; as many are blurred, and as many grainy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ class Augmenter:
         self._std = torch.tensor(std, dtype=torch.float32)[:, None, None]
         self._rng = rng
 
-    def batch(self, images: Images, labels: NDArray[np.int64], *, px: int, mix: bool) -> Batch:
+    def batch(self, images: Images, labels: NDArray[np.int64], *, px: int, mix: bool, roughly: bool = False) -> Batch:
         """One batch.
 
         Args:
@@ -55,8 +58,15 @@ class Augmenter:
             labels: (N,).
             px: Side of the chips to make; less than H: the image is shrunk (early epochs learn on small ones).
             mix: Whether CutMix may be used.
+            roughly: Whether images may be compressed, blurred and grainy.
         """
-        chips = self._coloured(torch.from_numpy(self._turned(images)).permute(0, 3, 1, 2).float())
+        rough, turned = self._settings.rough, self._turned(images)
+        if roughly:
+            turned = compress(turned, share=rough, rng=self._rng)
+        chips = self._coloured(torch.from_numpy(turned).permute(0, 3, 1, 2).float())
+        if roughly:
+            chips = blur(chips, share=rough, rng=self._rng)
+            chips = grain(chips, self._std, share=rough, rng=self._rng)
         if px != chips.shape[-1]:
             chips = functional.interpolate(chips, size=(px, px), mode="bilinear", antialias=True)
         chips = chips.contiguous(memory_format=torch.channels_last)

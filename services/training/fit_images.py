@@ -157,7 +157,11 @@ class ImageTrainer:
         total = 0.0
         for at, chosen in enumerate(self._order()):
             batch = self._augmenter.batch(
-                self._train.images[chosen], self._train.labels[chosen], px=schedule.sizes[number], mix=mix
+                self._train.images[chosen],
+                self._train.labels[chosen],
+                px=schedule.sizes[number],
+                mix=mix,
+                roughly=schedule.roughens(number),
             )
             total += self.step(batch, number=number * steps + at)
         return total / steps

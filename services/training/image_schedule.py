@@ -64,6 +64,10 @@ class Schedule:
         ]
         return bool(seen) and seen[::-1].index(max(seen)) >= self.patience  # the last of equals counts as the best
 
+    def roughens(self, epoch: int) -> bool:
+        """Whether this epoch, from 0, may compress, blur and roughen images: the first cycle sees the archive's own."""
+        return self.cycle(epoch).begin > 0
+
     @property
     def _first(self) -> tuple[int, ...]:
         return tuple(px for px, epochs in self.phases for _ in range(epochs))

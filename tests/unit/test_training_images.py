@@ -22,6 +22,7 @@ from services.training.image_schedule import Schedule, rate_share
 from services.training.images import LabelledImages
 from services.training.muon import Muon, near_orthogonal
 from services.training.pack_images import ImageReport, pack_images
+from services.training.rough import blurred
 from services.training.split_images import all_but, stratified_folds, take
 
 STILL = Augmentation(shift_px=0, gain=0.0, tint=0.0, haze=0.0, cut=0.0)
@@ -124,6 +125,7 @@ def test_another_cycle_begins_halfway_up_and_at_full_size() -> None:
     assert max(rate_share(twice, at) for at in range(14, 24)) == pytest.approx(0.5, abs=2e-3)
     assert [twice.mixes(at) for at in range(14)] == [once.mixes(at) for at in range(14)]
     assert (twice.mixes(14), twice.mixes(23)) == (True, False)
+    assert (twice.roughens(13), twice.roughens(14)) == (False, True)
 
 
 def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
@@ -253,3 +255,26 @@ def test_muon_keeps_the_length_of_kernels() -> None:
         kernel.square().sum().backward()  # type: ignore[no-untyped-call]  # torch
         optimiser.step()
     assert 1.5 < float(kernel.detach().norm()) < 2.5
+
+
+def test_rough_images_are_some_of_them_and_the_same_for_the_same_seed() -> None:
+    pixels = np.random.default_rng(2).integers(0, 255, (64, 3, 32, 32), np.uint8)
+    labels = np.zeros(64, np.int64)
+    still = replace(STILL, rough=0.2)
+
+    def batch(*, roughly: bool) -> torch.Tensor:
+        augmenter = Augmenter(still, mean=(0, 0, 0), std=(1, 1, 1), rng=np.random.default_rng(4))
+        return augmenter.batch(pixels, labels, px=32, mix=False, roughly=roughly).chips
+
+    plain, rough = batch(roughly=False), batch(roughly=True)
+    changed = (plain != rough).flatten(1).any(dim=1).float().mean()
+    assert 0.3 < float(changed) < 0.7  # 1 - 0.8^3 is 0.49
+    assert torch.equal(rough, batch(roughly=True))
+    assert torch.equal(plain, batch(roughly=False))
+
+
+def test_blur_moves_no_mean_and_leaves_a_plain_chip_alone() -> None:
+    chips, side = torch.randn(5, 3, 8, 8), torch.full((5, 1, 1, 1), 0.25)
+    assert float(blurred(chips, side).std()) < float(chips.std()) / 1.5
+    torch.testing.assert_close(blurred(torch.full((1, 3, 8, 8), 7.0), side[:1]), torch.full((1, 3, 8, 8), 7.0))
+    torch.testing.assert_close(blurred(chips, side * 0), chips)
