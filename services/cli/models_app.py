@@ -99,6 +99,7 @@ def evaluate(
     labels: Labels = None,
     first_class: FirstClass = 1,
     out: Annotated[str | None, typer.Option("--out", "-o", help="Folder for evaluation.json, confusion.png.")] = None,
+    altered: Annotated[bool, typer.Option("--altered", help="Also on the images compressed, blurred, grainy…")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -107,7 +108,7 @@ def evaluate(
 
     del debug
     held = HeldOut(data=data, labels=labels, first_class=first_class)
-    leave(evaluate_command(model, held, out=out, as_json=as_json))
+    leave(evaluate_command(model, held, altered=altered, out=out, as_json=as_json))
 
 
 @models_app.command("pack", epilog="Example: swath models pack --onnx net.onnx --contract contract.toml --out my-model")

@@ -33,8 +33,10 @@ class HeldOut:
     first_class: int = 1
 
 
-def evaluate_command(wanted: str, held: HeldOut, *, out: str | None, as_json: bool) -> int:
+def evaluate_command(wanted: str, held: HeldOut, *, altered: bool, out: str | None, as_json: bool) -> int:
     """Judge a package, and write the numbers and the picture where asked."""
+    if altered and held.labels is not None:
+        raise RequestError("--altered alters images, and --labels is for a scene; leave one of them out")
     with open_here() as site:
         package = find_here(site, wanted)
         images = _read_images(held, package)
@@ -46,6 +48,8 @@ def evaluate_command(wanted: str, held: HeldOut, *, out: str | None, as_json: bo
             threads = _threads(site.settings)
             report["images_per_second"] = measure_speeds(package, images, threads=threads)
             report["threads"] = threads
+            if altered:
+                report["altered"] = _judge_altered(site.settings, package, images)
     if out is not None:
         _write(Path(out), package, verdict, report)
     if as_json:
@@ -105,6 +109,12 @@ def _judge(
     return evaluate_images(package, images, backend)
 
 
+def _judge_altered(settings: Settings, package: ModelPackage, images: "LabelledImages") -> dict[str, float]:
+    from services.training.altered import evaluate_altered
+
+    return evaluate_altered(package, images, open_configured(package, settings, threads=_threads(settings)))
+
+
 def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None":
     """Images of a zip or folder; None: the truth is a label raster."""
     if package.contract.kind == "threshold":
@@ -148,6 +158,8 @@ def _show(report: dict[str, Any]) -> None:
         ["class", *columns],
         [[name, *(_cell(row[column]) for column in columns)] for name, row in report["per_class"].items()],
     )
+    for name, share in report.get("altered", {}).items():
+        console.print(f"{name}: {100 * share:.2f} % right", markup=False)
     for backend, rate in report.get("images_per_second", {}).items():
         told = rate if isinstance(rate, str) else f"{rate:.0f} images/s on {report['threads']} threads"
         console.print(f"{backend}: {told}", soft_wrap=True, markup=False)

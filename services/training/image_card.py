@@ -36,6 +36,8 @@ side.
 
 ![confusion matrix](figures/confusion.png)
 
+On the same images a little altered, which no person would take for another place: {_altered(metrics)}.
+
 Expected calibration error (15 bins): {percent(metrics["calibration"]["ece"], 2)} points. Logits
 were divided by {metrics["temperature"]:g}, which makes the labels of these same images likeliest; before, smoothed
 labels had made it too modest.
@@ -72,6 +74,10 @@ def _cross_validation(metrics: Mapping[str, Any]) -> str:
         f"folds of {found['images']} images, {found['epochs']} epochs each: **{percent(found['mean'], 2)} %** on "
         f"average ({each}).\n"
     )
+
+
+def _altered(metrics: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {percent(value, 2)} %" for name, value in metrics["altered"].items())
 
 
 def _class_rows(metrics: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.package import INT8_GRAPH, ModelPackage, save_package
 from services.core.model.statistics import Tally
 from services.core.version import code_version
+from services.training.altered import evaluate_altered
 from services.training.calibration import calibrate
 from services.training.classification import NETWORK, ImagePlan, Trained, network_arguments
 from services.training.confusion_picture import draw_confusion
@@ -73,8 +74,10 @@ def pack_images(
         backend = open_backend(draft, name="openvino", precision="fp32", threads=torch.get_num_threads())
         verdict = evaluate_images(draft, held, backend)
         tally = _tally(trained, held, backend)
+        altered = evaluate_altered(draft, held, backend)
     fast = _int8_files(trained, plan, files, seen, verdict=verdict, held=held) if int8 else {}
     metrics = _metrics(trained, images, plan, verdict) | {"int8": fast.pop("verdict", None)}
+    metrics["altered"] = altered
     if validation is not None:
         metrics["cross_validation"] = dict(validation)
     metrics["temperature"] = round(temperature, 4)

@@ -293,10 +293,11 @@ def test_an_exported_package_is_the_same_package(swath: Swath, packed: dict[str,
 def test_an_evaluation_writes_its_numbers_and_its_picture(
     swath: Swath, packed: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
-    answer = swath("models", "evaluate", packed["worse"], "--data", data, "--out", tmp_path / "judged")
+    answer = swath("models", "evaluate", packed["worse"], "--data", data, "--out", tmp_path / "judged", "--altered")
 
     assert answer.code == 0, answer.err
     assert "66.67 %" in answer.out
+    assert "JPEG again, quality 75: 66.67 % right" in answer.out
     assert json.loads((tmp_path / "judged" / "evaluation.json").read_text())["accuracy"] == round(8 / 12, 6)
     with Image.open(tmp_path / "judged" / "confusion.png") as picture:
         assert min(picture.size) > 3 * 64
@@ -308,6 +309,7 @@ def test_an_evaluation_writes_its_numbers_and_its_picture(
         (("evaluate", "landcover-l7", "--data", "DATA"), "names pixels; give --data SCENE and --labels"),
         (("evaluate", "brightness", "--data", "DATA"), "is a threshold"),
         (("evaluate", "abc", "--data", "DATA"), "no model abc"),
+        (("evaluate", "landcover-l7", "--data", "a.tif", "--labels", "b.tif", "--altered"), "leave one of them out"),
         (("add", "absent"), "no model package at absent"),
         (("pack", "--contract", "absent.toml", "--out", "x"), "give either --onnx"),
         (("pack", "--onnx", "x", "--contract", "absent.toml", "--out", "x"), "no contract at absent.toml"),

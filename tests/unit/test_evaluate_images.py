@@ -10,6 +10,7 @@ from PIL import Image
 from services.core.errors import ContractError
 from services.core.model.backends import open_backend
 from services.core.model.package import ModelPackage
+from services.training.altered import ALTERATIONS, evaluate_altered
 from services.training.byo import pack_module
 from services.training.byo_contract import read_declaration
 from services.training.confusion_picture import draw_confusion
@@ -109,3 +110,18 @@ def test_the_picture_shades_hits_green_mistakes_red_and_leaves_the_rest_white() 
     assert corner(0, 0) == (24, 104, 72)
     assert corner(1, 0) == (176, 48, 32)
     assert corner(0, 1) == corner(1, 1) == (255, 255, 255)
+
+
+def test_alterations_keep_size_and_type_and_change_pixels(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (2, 3, 16, 16), np.uint8)
+    for name, alter in ALTERATIONS.items():
+        altered = alter(noise)
+        assert (altered.shape, altered.dtype) == (noise.shape, noise.dtype), name
+        assert (altered != noise).any(), name
+        np.testing.assert_array_equal(alter(noise), altered)
+
+
+def test_a_model_of_plain_colours_minds_no_alteration(package: ModelPackage, tmp_path: Path) -> None:
+    images = read(tmp_path, image_files())
+    found = evaluate_altered(package, images, open_backend(package, name="onnxruntime"))
+    assert found == dict.fromkeys(ALTERATIONS, round(8 / 12, 6))
