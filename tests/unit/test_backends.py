@@ -200,7 +200,7 @@ def contract_of(kind: str, chip_px: int) -> Contract:
 
 def test_batches_are_fixed_by_the_contract_alone() -> None:
     sizes = (1, 32, 64, 128, 256, 1024)
-    assert [batch_size(contract_of("classification", px)) for px in sizes] == [8, 8, 8, 8, 4, 1]
+    assert [batch_size(contract_of("classification", px)) for px in sizes] == [8, 8, 8, 8, 8, 1]
     assert [batch_size(contract_of("segmentation", px)) for px in sizes] == [8, 8, 8, 2, 1, 1]
 
 

@@ -23,7 +23,7 @@ Probabilities = NDArray[np.float32]  #: (N, K) or (N, K, h, w)
 
 #: A call's most pixels of a band, and its most chips. Below, weights are read anew for too few pixels; above, caches
 #: overflow, which a segmentation does first, because its last layers are as wide as its chips.
-_CALL_PX = {"classification": 2**18, "segmentation": 2**15}
+_CALL_PX = {"classification": 2**19, "segmentation": 2**15}
 _CALL_CHIPS = 8
 
 #: Held for a library's first call. OpenVINO 2026.4's binding hangs for good if two threads make their first calls at
@@ -33,7 +33,7 @@ _FIRST_CALL = threading.Lock()
 
 
 def batch_size(contract: Contract) -> int:
-    """Chips per call, from the contract alone: of a classification 8 up to 181 px, 4 at 256 px."""
+    """Chips per call, from the contract alone: of a classification 8 up to 256 px."""
     return max(1, min(_CALL_CHIPS, _CALL_PX[contract.kind] // contract.chip_px**2))
 
 
