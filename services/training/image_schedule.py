@@ -55,10 +55,14 @@ class Schedule:
     def is_stuck(self, accuracies: Sequence[float]) -> bool:
         """Whether the cycle under way has seen nothing better for too long, at full size.
 
+        A later cycle begins with what the one before had reached, and loses it at high rates to come out ahead: only its
+        falling half is looked at.
+
         Args:
             accuracies: On the validation part, of every epoch so far.
         """
-        begin = self.cycle(len(accuracies)).begin
+        cycle = self.cycle(len(accuracies))
+        begin = cycle.begin + (cycle.epochs // 2 if cycle.begin else 0)
         seen = [
             accuracy for accuracy, px in zip(accuracies[begin:], self.sizes[begin:], strict=False) if px == self.full_px
         ]
