@@ -55,8 +55,8 @@ class Schedule:
     def is_stuck(self, accuracies: Sequence[float]) -> bool:
         """Whether the cycle under way has seen nothing better for too long, at full size.
 
-        A later cycle begins with what the one before had reached, and loses it at high rates to come out ahead: only its
-        falling half is looked at.
+        A later cycle begins with what the one before had reached, and loses it at high rates to come out ahead: only
+        its falling half is looked at.
 
         Args:
             accuracies: On the validation part, of every epoch so far.
