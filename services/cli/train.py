@@ -55,7 +55,6 @@ class EurosatWish:
     """Options of `swath train eurosat`; None: the schedule's own."""
 
     epochs: int | None
-    cycles: int
     folds: int  #: 0 or 1: no cross-validation
     fold_epochs: int | None
     seed: int
@@ -81,7 +80,7 @@ def train_eurosat_command(data: str, out: str, wish: EurosatWish, *, as_json: bo
         if wish.folds > 1:
             short = plan.of_epochs(wish.fold_epochs or wish.epochs)
             found = cross_validate(images, short, folds=wish.folds, work=work, progress=progress)
-        plan = plan.of_epochs(wish.epochs).of_cycles(wish.cycles)
+        plan = plan.of_epochs(wish.epochs)
         trained = train_images(images, plan, work=work, progress=progress)
     report = pack_images(trained, images, plan, Path(out), validation=found)
     return _report(report.package, as_json=as_json)

@@ -47,11 +47,7 @@ def train_segmentation(
 def train_eurosat(
     data: Annotated[str, typer.Option("--data", help="Zip or folder with one folder of images per class.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
-    epochs: Annotated[int | None, typer.Option(help="Of the first cycle. Default: the schedule's own.", min=3)] = None,
-    cycles: Annotated[
-        int,
-        typer.Option(help="Times that the rates fall to nothing; each after the first is of full-size epochs.", min=1),
-    ] = 1,
+    epochs: Annotated[int | None, typer.Option(help="Default: the schedule's own.", min=3)] = None,
     folds: Annotated[int, typer.Option(help="Cross-validate first, in so many parts; 0: don't.", min=0, max=20)] = 0,
     fold_epochs: Annotated[int | None, typer.Option(help="Epochs of each fold. Default: as --epochs.", min=3)] = None,
     seed: Annotated[int, typer.Option()] = 1,
@@ -62,5 +58,5 @@ def train_eurosat(
     from services.cli.train import EurosatWish, train_eurosat_command
 
     del debug
-    wanted = EurosatWish(epochs=epochs, cycles=cycles, folds=folds, fold_epochs=fold_epochs, seed=seed)
+    wanted = EurosatWish(epochs=epochs, folds=folds, fold_epochs=fold_epochs, seed=seed)
     leave(train_eurosat_command(data, out, wanted, as_json=as_json))

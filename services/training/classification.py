@@ -37,10 +37,6 @@ class ImagePlan:
         """The same plan in about this many epochs; None: as it is."""
         return self if epochs is None else replace(self, schedule=self.schedule.of_epochs(epochs))
 
-    def of_cycles(self, cycles: int) -> "ImagePlan":
-        """The same plan, its rates falling to nothing this many times."""
-        return replace(self, schedule=replace(self.schedule, cycles=cycles))
-
     def digest(self, images: LabelledImages, held: Indices) -> str:
         """Of everything the weights depend on: a checkpoint with another one is no beginning of this training."""
         facts = {
@@ -85,12 +81,13 @@ def cross_validate(
 ) -> dict[str, Any]:
     """Accuracy on each part of the images by a network that never saw it: no image judges a network it shaped.
 
-    The last epoch is judged, not the best one, so that no choice is made by the images that judge.
+    The last epoch is judged, not the best one, so that no choice is made by the images that judge; for the same reason
+    there are no rough epochs, whose weight is chosen by them.
 
     Returns:
         For metrics.json: `accuracy` per fold, `mean`, `std`, `epochs`, `images`, `cpu_minutes`.
     """
-    scores, spent = [], 0.0
+    plan, scores, spent = replace(plan, schedule=replace(plan.schedule, rough_epochs=0)), [], 0.0
     parts = stratified_folds(images.labels, folds=folds, seed=plan.seed)
     for number, held in enumerate(parts, 1):
         trained = _train_without(

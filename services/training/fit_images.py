@@ -15,10 +15,13 @@ from torch.nn import functional
 
 from services.training.augment import Augmentation, Augmenter, Batch, Images
 from services.training.checkpoint import read_checkpoint, write_checkpoint
-from services.training.image_schedule import Schedule, rate_share
+from services.training.image_schedule import Schedule, rate_share, rough_rate_share
 from services.training.muon import Muon
 
 _NAME = "training.safetensors"
+#: Places tried between the best weights and those of the rough epochs, and how much accuracy the way there may cost.
+_SHARES = tuple(step / 20 for step in range(20, 0, -1))
+_ROUGH_TOLERANCE = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class _State:
     """What a resumed training must know, besides tensors."""
 
     epoch: int = 0
+    rough: int = 0  #: rough epochs done, after the others
     best: float = -1.0
     best_epoch: int = 0
     cpu_s: float = 0.0
@@ -54,12 +58,24 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Pace:
+    """How one epoch is gone through; the functions are of a step's number in it."""
+
+    px: int
+    mix: bool
+    roughly: bool
+    share: Callable[[int], float]  #: of the highest rates
+    average: Callable[[int], float]  #: decay of the weights' average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
     """The network with its best averaged weights, in evaluation mode, and how it got there."""
 
     network: nn.Module
     validation: float
-    best_epoch: int
+    best_epoch: int  #: of those before the rough ones
+    rough_share: float  #: how far from there to the end of the rough ones the weights were moved
     cpu_s: float
     history: list[dict[str, Any]]
 
@@ -109,79 +125,117 @@ class ImageTrainer:
         self._state = _State()
 
     def run(self, progress: Callable[[ImageEpoch], None] | None = None) -> Fitted:
-        """Train to the end, or until validation has stopped improving.
+        """Train to the end, or until validation has stopped improving; then the rough epochs.
 
         Raises:
             RequestError: The checkpoint belongs to other data, settings or code.
         """
         self._resume()
-        sizes = self._schedule.sizes
-        while self._state.epoch < len(sizes) and not self._stuck():
-            begun = time.process_time()
-            loss = self._epoch(self._state.epoch)
-            accuracy = self._accuracy()
-            self._state.epoch += 1
-            if accuracy >= self._state.best:
-                self._state.best, self._state.best_epoch = accuracy, self._state.epoch
+        state, schedule = self._state, self._schedule
+        while not state.rough and state.epoch < len(schedule.sizes) and not self._stuck():
+            accuracy = self._go_through(self._pace(state.epoch))
+            if accuracy >= state.best:
+                state.best, state.best_epoch = accuracy, state.epoch
                 self._best = deepcopy(self._average.state_dict())
-            self._state.cpu_s += time.process_time() - begun
-            now = ImageEpoch(
-                number=self._state.epoch,
-                of=len(sizes),
-                px=sizes[self._state.epoch - 1],
-                loss=round(loss, 5),
-                validation=round(accuracy, 6),
-                cpu_s=round(self._state.cpu_s, 1),
-            )
-            self._state.history.append(asdict(now))
-            self._save()
-            if progress is not None:
-                progress(now)
-        self._average.load_state_dict(self._best)
+            self._save(progress)
+        if schedule.rough_epochs and not state.rough:
+            self._network.load_state_dict(self._best)
+            self._average.load_state_dict(self._best)
+            self._optimisers = _optimisers(self._network, schedule)
+        while state.rough < schedule.rough_epochs:
+            self._go_through(self._rough_pace(state.rough))
+            self._save(progress)
+        share = self._settle()
         return Fitted(
             network=self._average,
-            validation=self._state.best,
-            best_epoch=self._state.best_epoch,
-            cpu_s=self._state.cpu_s,
-            history=self._state.history,
+            validation=self._accuracy(),
+            best_epoch=state.best_epoch,
+            rough_share=share,
+            cpu_s=state.cpu_s,
+            history=state.history,
         )
 
     def _stuck(self) -> bool:
         return self._schedule.is_stuck([epoch["validation"] for epoch in self._state.history])
 
-    def _epoch(self, number: int) -> float:
-        """One pass over the training images; the mean loss."""
+    def _pace(self, epoch: int) -> _Pace:
         schedule, steps = self._schedule, self._steps()
-        mix = schedule.mixes(number)
+        begin, whole = epoch * steps, len(schedule.sizes) * steps
+        return _Pace(
+            px=schedule.sizes[epoch],
+            mix=epoch < len(schedule.sizes) * (1 - schedule.plain_share),
+            roughly=False,
+            share=lambda at: rate_share(schedule, (begin + at) / whole),
+            average=lambda at: min(schedule.average, (begin + at + 1) / (begin + at + 20)),
+        )
+
+    def _rough_pace(self, epoch: int) -> _Pace:
+        schedule, steps = self._schedule, self._steps()
+        return _Pace(
+            px=schedule.full_px,
+            mix=False,
+            roughly=True,
+            share=lambda at: rough_rate_share(schedule, (epoch * steps + at) / (schedule.rough_epochs * steps)),
+            average=lambda _: schedule.rough_average,
+        )
+
+    def _go_through(self, pace: _Pace) -> float:
+        """One pass over the training images, noted; the accuracy of the averaged weights."""
+        state, begun, total = self._state, time.process_time(), 0.0
         self._network.train()
-        total = 0.0
         for at, chosen in enumerate(self._order()):
             batch = self._augmenter.batch(
                 self._train.images[chosen],
                 self._train.labels[chosen],
-                px=schedule.sizes[number],
-                mix=mix,
-                roughly=schedule.roughens(number),
+                px=pace.px,
+                mix=pace.mix,
+                roughly=pace.roughly,
             )
-            total += self.step(batch, number=number * steps + at)
-        return total / steps
+            total += self.step(batch, share=pace.share(at), average=pace.average(at))
+        accuracy = self._accuracy()
+        state.epoch, state.rough = state.epoch + (not pace.roughly), state.rough + pace.roughly
+        state.cpu_s += time.process_time() - begun
+        now = ImageEpoch(
+            number=state.epoch + state.rough,
+            of=len(self._schedule.sizes) + self._schedule.rough_epochs,
+            px=pace.px,
+            loss=round(total / self._steps(), 5),
+            validation=round(accuracy, 6),
+            cpu_s=round(state.cpu_s, 1),
+        )
+        state.history.append(asdict(now))
+        return accuracy
 
-    def step(self, batch: Batch, *, number: int) -> float:
-        """Learn from one batch, as step `number` of the whole training; the loss."""
-        schedule = self._schedule
-        share = rate_share(schedule, number / self._steps())
+    def step(self, batch: Batch, *, share: float, average: float) -> float:
+        """Learn from one batch at this share of the highest rates; the loss."""
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] * share
         with torch.autocast("cpu", torch.bfloat16, enabled=computes_bf16()):
             logits = self._network(batch.chips)
-        loss = _loss(logits.float(), batch, schedule.smoothing)
+        loss = _loss(logits.float(), batch, self._schedule.smoothing)
         self._network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own annotation is missing
         for optimiser in self._optimisers:
             optimiser.step()
-        _follow(self._average, self._network, min(schedule.average, (number + 1) / (number + 20)))
+        _follow(self._average, self._network, average)
         return loss.item()
+
+    def _settle(self) -> float:
+        """Leave in the average the weights to keep, between the best ones and those the rough epochs ended with.
+
+        They go as far towards the rough end as validation, on the archive's own files, bears: both ends lie in one
+        valley, and on the way between them robustness is won sooner than accuracy is lost.
+
+        Source: Wortsman et al. 2022, https://arxiv.org/abs/2109.01903
+        """
+        rough = deepcopy(self._average.state_dict())
+        for share in _SHARES if self._state.rough else ():
+            self._average.load_state_dict({name: _between(self._best[name], rough[name], share) for name in rough})
+            if self._accuracy() >= self._state.best - _ROUGH_TOLERANCE - 1e-9:
+                return share
+        self._average.load_state_dict(self._best)
+        return 0.0
 
     def _steps(self) -> int:
         return len(self._train.labels) // self._schedule.batch
@@ -200,7 +254,8 @@ class ImageTrainer:
             ]
         return float(sum(right)) / len(self._labels)
 
-    def _save(self) -> None:
+    def _save(self, progress: Callable[[ImageEpoch], None] | None) -> None:
+        """Write the checkpoint, then tell of the epoch that is safe now."""
         self._state.rng = self._rng.bit_generator.state  # type: ignore[assignment]  # numpy types it as a Mapping
         tensors = {f"network.{name}": value for name, value in self._network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self._average.state_dict().items()}
@@ -208,6 +263,8 @@ class ImageTrainer:
         for at, state in enumerate(self._momenta()):
             tensors[f"momentum.{at}"] = state["momentum_buffer"]
         write_checkpoint(self._path, tensors, state=asdict(self._state), inputs=self._inputs)
+        if progress is not None:
+            progress(ImageEpoch(**self._state.history[-1]))
 
     def _resume(self) -> None:
         if not self._path.exists():
@@ -229,6 +286,10 @@ class ImageTrainer:
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
                 yield from (optimiser.state[parameter] for parameter in group["params"])
+
+
+def _between(best: Tensor, rough: Tensor, share: float) -> Tensor:
+    return best + share * (rough - best) if best.is_floating_point() else best
 
 
 def computes_bf16() -> bool:

@@ -27,8 +27,9 @@ judge it here. The package holds the very network that was judged.
 ## How right it is
 
 **{percent(held["accuracy"], 2)} %** of the {held["images"]} images it never learned from are named right. These
-images also chose the epoch (number {training["best_epoch"]} of {training["epochs"]}), so the figure leans to the good
-side.
+images also chose the epoch (number {training["best_epoch"]}) and how far the weights went from there towards those of
+the last epochs, which saw rougher images ({percent(training["rough_share"])} % of the way), so the figure leans to the
+good side.
 {_cross_validation(metrics)}
 | class | images | precision % | recall % | F1 % |
 |---|---|---|---|---|

@@ -169,6 +169,7 @@ def _metrics(trained: Trained, images: LabelledImages, plan: ImagePlan, verdict:
             "seed": plan.seed,
             "epochs": len(fitted.history),
             "best_epoch": fitted.best_epoch,
+            "rough_share": fitted.rough_share,
             "cpu_minutes": round(fitted.cpu_s / 60, 1),
             "threads": torch.get_num_threads(),
             "code": code_version(),

@@ -45,7 +45,8 @@ def main() -> None:
         for step in range(wish["steps"] + 1):
             chosen = np.arange(step * 128, (step + 1) * 128) % len(part.labels)
             began = time.perf_counter()
-            trainer.step(augmenter.batch(part.images[chosen], part.labels[chosen], px=px, mix=True), number=step)
+            batch = augmenter.batch(part.images[chosen], part.labels[chosen], px=px, mix=True)
+            trainer.step(batch, share=0.01, average=0.9)
             seconds.append(time.perf_counter() - began)
         rates[px] = 128 * wish["steps"] / sum(seconds[1:])
     epochs = sum(count for _, count in schedule.phases)

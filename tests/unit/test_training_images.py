@@ -18,7 +18,7 @@ from services.training.classification import ImagePlan, Trained, cross_validate,
 from services.training.export import onnx_bytes
 from services.training.half import half_onnx, half_weights_bytes, round_to_half
 from services.training.image_recipe import EUROSAT_RGB, ImageRecipe
-from services.training.image_schedule import Schedule, rate_share
+from services.training.image_schedule import Schedule, rate_share, rough_rate_share
 from services.training.images import LabelledImages
 from services.training.muon import Muon, near_orthogonal
 from services.training.pack_images import ImageReport, pack_images
@@ -36,7 +36,8 @@ TINY = EUROSAT_RGB.model_copy(
     }
 )
 PLAN = ImagePlan(
-    recipe=TINY, schedule=Schedule(phases=((16, 1), (32, 3)), batch=16, rate=0.02, turn=0.005, average=0.5)
+    recipe=TINY,
+    schedule=Schedule(phases=((16, 1), (32, 3)), batch=16, rate=0.02, turn=0.005, average=0.5, rough_epochs=2),
 )
 
 
@@ -111,21 +112,16 @@ def test_folds_share_no_image_and_hold_every_class_alike() -> None:
 
 def test_the_rate_rises_and_then_falls_to_almost_nothing() -> None:
     schedule = Schedule()
-    epochs = len(schedule.sizes)
-    rates = [rate_share(schedule, share * epochs) for share in (0.0, 0.05, schedule.warm_share, 0.6, 0.999)]
+    rates = [rate_share(schedule, share) for share in (0.0, 0.05, schedule.warm_share, 0.6, 1.0)]
     assert rates[0] < rates[1] < rates[2] == max(rates) > rates[3] > rates[4]
     assert rates[4] < 1 / 500
 
 
-def test_another_cycle_begins_halfway_up_and_at_full_size() -> None:
-    once, twice = Schedule(phases=((32, 4), (64, 10))), Schedule(phases=((32, 4), (64, 10)), cycles=2)
-
-    assert twice.sizes == once.sizes + (64,) * 10
-    assert [rate_share(twice, at) for at in range(14)] == [rate_share(once, at) for at in range(14)]
-    assert max(rate_share(twice, at) for at in range(14, 24)) == pytest.approx(0.5, abs=2e-3)
-    assert [twice.mixes(at) for at in range(14)] == [once.mixes(at) for at in range(14)]
-    assert (twice.mixes(14), twice.mixes(23)) == (True, False)
-    assert (twice.roughens(13), twice.roughens(14)) == (False, True)
+def test_rough_epochs_are_gentle() -> None:
+    schedule = Schedule()
+    rates = [rough_rate_share(schedule, step / 100) for step in range(101)]
+    assert max(rates) < 0.07
+    assert rates[0] < rates[10] > rates[50] > rates[100]
 
 
 def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
@@ -141,7 +137,7 @@ def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path
     again = train_images(images(), PLAN, work=tmp_path)
 
     assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(trained), strict=True))
-    assert [epoch["number"] for epoch in again.fitted.history] == [1, 2, 3, 4]
+    assert [epoch["number"] for epoch in again.fitted.history] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
@@ -157,24 +153,46 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_training_stops_when_validation_no_longer_improves(tmp_path: Path) -> None:
-    patient = replace(PLAN, schedule=replace(PLAN.schedule, phases=((32, 40),), patience=3))
+    patient = replace(PLAN, schedule=replace(PLAN.schedule, phases=((32, 40),), patience=3, rough_epochs=0))
     trained = train_images(images(), patient, work=tmp_path)
     last, best = trained.fitted.history[-1]["number"], trained.fitted.best_epoch
     assert last == 40 or last - best == 3
 
 
-def test_a_cycle_has_its_own_patience() -> None:
-    schedule = Schedule(phases=((32, 2), (64, 8)), cycles=2, patience=2)
-    first = [0.0, 0.0, 0.6, 0.7, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9]
+def test_patience_is_for_epochs_at_full_size() -> None:
+    schedule = Schedule(phases=((32, 2), (64, 8)), patience=2)
 
-    assert not schedule.is_stuck([0.9, 0.1, 0.1, 0.2])  # small images do not count
+    assert not schedule.is_stuck([0.9, 0.1, 0.1, 0.2])
     assert not schedule.is_stuck([0.0, 0.0, 0.7, 0.8, 0.7])
     assert schedule.is_stuck([0.0, 0.0, 0.8, 0.7, 0.7])
-    assert not schedule.is_stuck(first)
-    # The rising half of a later cycle loses what was reached; that is no reason to stop.
-    assert not schedule.is_stuck([*first, 0.9, 0.8, 0.7, 0.6])
-    assert not schedule.is_stuck([*first, 0.9, 0.8, 0.7, 0.6, 0.7, 0.6])
-    assert schedule.is_stuck([*first, 0.9, 0.8, 0.7, 0.6, 0.7, 0.6, 0.6])
+    assert not schedule.is_stuck([0.0, 0.0, 0.6, 0.7, 0.8, 0.9, 0.9, 0.9])
+
+
+def test_rough_epochs_cost_no_accuracy(trained: Trained, tmp_path: Path) -> None:
+    smooth = replace(PLAN, schedule=replace(PLAN.schedule, rough_epochs=0))
+    before = train_images(images(), smooth, work=tmp_path)
+
+    assert before.fitted.rough_share == 0.0
+    assert [epoch["number"] for epoch in before.fitted.history] == [1, 2, 3, 4]
+    assert trained.fitted.history[:4] != trained.fitted.history[4:]
+    assert trained.fitted.rough_share > 0
+    assert trained.fitted.validation >= before.fitted.validation - 0.001
+    assert not all(torch.equal(a, b) for a, b in zip(weights(before), weights(trained), strict=True))
+
+
+def test_a_training_killed_in_its_rough_epochs_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(_: str, epoch: object) -> None:
+        if getattr(epoch, "number", 0) == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train_images(images(), PLAN, work=tmp_path, progress=kill)
+    again = train_images(images(), PLAN, work=tmp_path)
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(trained), strict=True))
 
 
 def test_cross_validation_judges_every_image_once(tmp_path: Path) -> None:
