@@ -19,9 +19,8 @@ from services.training.image_schedule import Schedule, rate_share, rough_rate_sh
 from services.training.muon import Muon
 
 _NAME = "training.safetensors"
-#: Places tried between the best weights and those of the rough epochs, and how much accuracy the way there may cost.
+#: Places tried between the best weights and those of the rough epochs.
 _SHARES = tuple(step / 20 for step in range(20, 0, -1))
-_ROUGH_TOLERANCE = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,15 +223,15 @@ class ImageTrainer:
     def _settle(self) -> float:
         """Leave in the average the weights to keep, between the best ones and those the rough epochs ended with.
 
-        They go as far towards the rough end as validation, on the archive's own files, bears: both ends lie in one
-        valley, and on the way between them robustness is won sooner than accuracy is lost.
+        They go as far towards the rough end as loses no image of validation, whose files are the archive's own: both
+        ends lie in one valley, and on the way between them robustness is won sooner than accuracy is lost.
 
         Source: Wortsman et al. 2022, https://arxiv.org/abs/2109.01903
         """
         rough = deepcopy(self._average.state_dict())
         for share in _SHARES if self._state.rough else ():
             self._average.load_state_dict({name: _between(self._best[name], rough[name], share) for name in rough})
-            if self._accuracy() >= self._state.best - _ROUGH_TOLERANCE - 1e-9:
+            if self._accuracy() >= self._state.best:
                 return share
         self._average.load_state_dict(self._best)
         return 0.0

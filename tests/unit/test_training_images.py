@@ -176,7 +176,7 @@ def test_rough_epochs_cost_no_accuracy(trained: Trained, tmp_path: Path) -> None
     assert [epoch["number"] for epoch in before.fitted.history] == [1, 2, 3, 4]
     assert trained.fitted.history[:4] != trained.fitted.history[4:]
     assert trained.fitted.rough_share > 0
-    assert trained.fitted.validation >= before.fitted.validation - 0.001
+    assert trained.fitted.validation >= before.fitted.validation
     assert not all(torch.equal(a, b) for a, b in zip(weights(before), weights(trained), strict=True))
 
 
