@@ -212,14 +212,14 @@ def test_heads_one_after_the_other_each_have_their_time(impatient):
     with connected(impatient) as connection:
         for _ in range(3):
             connection.sendall(HEAD)
-            time.sleep(1.1)  # three of these are longer than one head may take
+            time.sleep(2.1)  # three of these are longer than one head may take
             connection.sendall(b"\r\n")
             assert connection.recv(2**16).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory, package):
-    with serving(Installation(tmp_path_factory.mktemp("impatient")), package.root, SWATH_API_TIMEOUT_S="3") as service:
+    with serving(Installation(tmp_path_factory.mktemp("impatient")), package.root, SWATH_API_TIMEOUT_S="6") as service:
         yield service
 
 
