@@ -5,11 +5,11 @@ that sends a byte a minute, or headers without an end, would cost a descriptor o
 """
 
 import asyncio
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.api.problems import MEDIA_TYPE, problem_of
+from services.api.problems import problem_of, respond
 from services.api.refusals import HeadError, HeadTooLargeError, TooSlowError
 from services.core.errors import SwathError
 
@@ -94,7 +94,7 @@ def connection_class(head_s: float) -> type[Connection]:
 def _answer(error: SwathError) -> bytes:
     """The problem on the wire, without the application, which was never asked."""
     problem = problem_of(error)
-    body = problem.model_dump_json(exclude_none=True).encode()
-    head: dict[str, Any] = {"Content-Type": MEDIA_TYPE, "Content-Length": len(body), "Connection": "close"}
-    lines = [f"HTTP/1.1 {problem.status} {problem.title}", *(f"{name}: {value}" for name, value in head.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    response = respond(problem)
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    first = f"HTTP/1.1 {problem.status} {problem.title}".encode()
+    return b"\r\n".join([first, *(name + b": " + value for name, value in headers), b"", bytes(response.body)])

@@ -94,8 +94,7 @@ class Runtime:
         return self._open(package, stage=None)
 
     def _load(self, digest: str) -> Served:
-        site = self._site
-        package = site.models.by_digest(digest)
+        package = self._site.models.by_digest(digest)
         return self._open(package, stage="production")
 
     def _open(self, package: ModelPackage, *, stage: str | None) -> Served:

@@ -26,8 +26,7 @@ class Shelf:
         Raises:
             ObjectNotFoundError: None such.
         """
-        site = self._site
-        return site.models.known(name)
+        return self._site.models.known(name)
 
     def backend(self, package: ModelPackage) -> Backend | None:
         """Its network; None for a threshold, which needs none.

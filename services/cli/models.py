@@ -134,15 +134,10 @@ def open_here() -> Site:
     return open_site(settings)
 
 
-def find_here(site: Site, wanted: str) -> ModelPackage:
-    """A package by name, folder or digest."""
-    return site.models.find(wanted)
-
-
 def _find(site: Site, wanted: str) -> ModelPackage:
-    """As `find_here`, and by a name that is known but not in production: showing it harms nobody."""
+    """As `ModelRegistry.find`, and by a name that is known but not in production: showing it harms nobody."""
     try:
-        return find_here(site, wanted)
+        return site.models.find(wanted)
     except ObjectNotFoundError as exc:
         with suppress(ObjectNotFoundError):
             newest = site.catalog.model(wanted)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.cli.models import find_here, open_here, parse_stage, person, promotable
+from services.cli.models import open_here, parse_stage, person, promotable
 from services.cli.output import console, print_facts, print_json, print_table
 from services.core.catalog.stages import Stages
 from services.core.errors import RequestError, StorageRefusedError
-from services.core.model.backends import open_configured
+from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
 from services.core.records import ModelStage
 from services.core.settings import Settings
@@ -38,18 +38,20 @@ def evaluate_command(wanted: str, held: HeldOut, *, altered: bool, out: str | No
     if altered and held.labels is not None:
         raise RequestError("--altered alters images, and --labels is for a scene; leave one of them out")
     with open_here() as site:
-        package = find_here(site, wanted)
+        package = site.models.find(wanted)
         images = _read_images(held, package)
-        verdict = _judge(site.settings, package, held, images)
+        backend = _open_backend(site.settings, package)
+        verdict = _judge(package, held, images, backend)
         report = verdict.as_json()
         if images is not None:
+            from services.training.altered import evaluate_altered
             from services.training.evaluate_images import measure_speeds
 
             threads = _threads(site.settings)
             report["images_per_second"] = measure_speeds(package, images, threads=threads)
             report["threads"] = threads
             if altered:
-                report["altered"] = _judge_altered(site.settings, package, images)
+                report["altered"] = evaluate_altered(package, images, backend)
     if out is not None:
         _write(Path(out), package, verdict, report)
     if as_json:
@@ -90,15 +92,18 @@ def _admit(site: Site, candidate: ModelPackage, incumbent: ModelPackage | None, 
     images = _read_images(held, candidate)
 
     def measure(package: ModelPackage) -> Mapping[str, Any]:
-        return _judge(site.settings, package, held, images).held_out
+        return _judge(package, held, images, _open_backend(site.settings, package)).held_out
 
     return admit(candidate, incumbent, measure=measure)
 
 
+def _open_backend(settings: Settings, package: ModelPackage) -> Backend:
+    return open_configured(package, settings, threads=_threads(settings))
+
+
 def _judge(
-    settings: Settings, package: ModelPackage, held: HeldOut, images: "LabelledImages | None"
+    package: ModelPackage, held: HeldOut, images: "LabelledImages | None", backend: Backend
 ) -> "ImageVerdict | SceneVerdict":
-    backend = open_configured(package, settings, threads=_threads(settings))
     if images is None:
         from services.training.evaluate_scene import evaluate_scene
 
@@ -107,12 +112,6 @@ def _judge(
     from services.training.evaluate_images import evaluate_images
 
     return evaluate_images(package, images, backend)
-
-
-def _judge_altered(settings: Settings, package: ModelPackage, images: "LabelledImages") -> dict[str, float]:
-    from services.training.altered import evaluate_altered
-
-    return evaluate_altered(package, images, open_configured(package, settings, threads=_threads(settings)))
 
 
 def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None":

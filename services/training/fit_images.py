@@ -144,10 +144,10 @@ class ImageTrainer:
         while state.rough < schedule.rough_epochs:
             self._go_through(self._rough_pace(state.rough))
             self._save(progress)
-        share = self._settle()
+        share, accuracy = self._settle()
         return Fitted(
             network=self._average,
-            validation=self._accuracy(),
+            validation=accuracy,
             best_epoch=state.best_epoch,
             rough_share=share,
             cpu_s=state.cpu_s,
@@ -220,8 +220,11 @@ class ImageTrainer:
         _follow(self._average, self._network, average)
         return loss.item()
 
-    def _settle(self) -> float:
+    def _settle(self) -> tuple[float, float]:
         """Leave in the average the weights to keep, between the best ones and those the rough epochs ended with.
+
+        Returns:
+            How far they lie from the best ones, as a share of the way, and their accuracy.
 
         They go as far towards the rough end as loses no image of validation, whose files are the archive's own: both
         ends lie in one valley, and on the way between them robustness is won sooner than accuracy is lost.
@@ -231,10 +234,10 @@ class ImageTrainer:
         rough = deepcopy(self._average.state_dict())
         for share in _SHARES if self._state.rough else ():
             self._average.load_state_dict({name: _between(self._best[name], rough[name], share) for name in rough})
-            if self._accuracy() >= self._state.best:
-                return share
+            if (accuracy := self._accuracy()) >= self._state.best:
+                return share, accuracy
         self._average.load_state_dict(self._best)
-        return 0.0
+        return 0.0, self._state.best
 
     def _steps(self) -> int:
         return len(self._train.labels) // self._schedule.batch

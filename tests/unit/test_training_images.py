@@ -124,12 +124,13 @@ def test_rough_epochs_are_gentle() -> None:
     assert rates[0] < rates[10] > rates[50] > rates[100]
 
 
-def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [2, 5], ids=["before the rough epochs", "in them"])
+def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path: Path, last: int) -> None:
     class KilledError(Exception):
         pass
 
     def kill(_: str, epoch: object) -> None:
-        if getattr(epoch, "number", 0) == 2:
+        if getattr(epoch, "number", 0) == last:
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -178,21 +179,6 @@ def test_rough_epochs_cost_no_accuracy(trained: Trained, tmp_path: Path) -> None
     assert trained.fitted.rough_share > 0
     assert trained.fitted.validation >= before.fitted.validation
     assert not all(torch.equal(a, b) for a, b in zip(weights(before), weights(trained), strict=True))
-
-
-def test_a_training_killed_in_its_rough_epochs_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
-    class KilledError(Exception):
-        pass
-
-    def kill(_: str, epoch: object) -> None:
-        if getattr(epoch, "number", 0) == 5:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train_images(images(), PLAN, work=tmp_path, progress=kill)
-    again = train_images(images(), PLAN, work=tmp_path)
-
-    assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(trained), strict=True))
 
 
 def test_cross_validation_judges_every_image_once(tmp_path: Path) -> None:

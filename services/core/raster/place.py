@@ -7,6 +7,7 @@ import shapely
 from affine import Affine
 from rasterio.warp import transform as warp_points
 
+from services.core.boxes import BBox
 from services.core.errors import GeoreferenceError, WindowError
 from services.core.grid import Window, whole
 from services.core.raster.gdal import gdal_settings, translated
@@ -46,7 +47,7 @@ def pixel_at(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
     raise WindowError(f"longitude {lon:g}, latitude {lat:g} is outside {scene.title}, which covers {scene.bbox}")
 
 
-def window_of_bbox(scene: Scene, bbox: tuple[float, float, float, float]) -> Window:
+def window_of_bbox(scene: Scene, bbox: BBox) -> Window:
     """The pixels that a box of (west, south, east, north) in WGS84 degrees touches, cut at the scene's edge.
 
     The box's edges are followed point by point, because straight edges in degrees are bent in most projections.
