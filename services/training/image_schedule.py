@@ -10,7 +10,7 @@ class Schedule:
     """How long, how fast, on what size."""
 
     #: (side in pixels, epochs), in order: a small image costs a quarter and teaches the coarse half of the lesson.
-    phases: tuple[tuple[int, int], ...] = ((32, 8), (48, 14), (64, 30))
+    phases: tuple[tuple[int, int], ...] = ((32, 16), (48, 24), (64, 10))
     batch: int = 128
     turn: float = 0.05  #: the most that a step turns a kernel, as a share of its length
     rate: float = 0.08  #: highest learning rate of everything else
