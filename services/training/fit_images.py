@@ -18,9 +18,9 @@ from services.training.checkpoint import read_checkpoint, write_checkpoint
 from services.training.image_schedule import Schedule, rate_share, rough_rate_share
 from services.training.muon import Muon
 
+Weights = dict[str, Tensor]  #: a network's state, by name
+
 _NAME = "training.safetensors"
-#: Places tried between the best weights and those of the rough epochs.
-_SHARES = tuple(step / 20 for step in range(20, 0, -1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,19 @@ class Fitted:
     """The network with its best averaged weights, in evaluation mode, and how it got there."""
 
     network: nn.Module
-    validation: float
+    rough: Weights | None  #: averaged, where the rough epochs ended; None: there were none
     best_epoch: int  #: of those before the rough ones
-    rough_share: float  #: how far from there to the end of the rough ones the weights were moved
     cpu_s: float
     history: list[dict[str, Any]]
+
+    def at(self, share: float) -> nn.Module:
+        """A network of its own with weights on the line from the best ones (0) to those of the rough epochs (1)."""
+        network = deepcopy(self.network)
+        if share:
+            assert self.rough is not None, "there is nowhere to go"
+            best = network.state_dict()
+            network.load_state_dict({name: _between(best[name], rough, share) for name, rough in self.rough.items()})
+        return network
 
 
 class ImageTrainer:
@@ -144,12 +152,12 @@ class ImageTrainer:
         while state.rough < schedule.rough_epochs:
             self._go_through(self._rough_pace(state.rough))
             self._save(progress)
-        share, accuracy = self._settle()
+        rough = deepcopy(self._average.state_dict()) if state.rough else None
+        self._average.load_state_dict(self._best)
         return Fitted(
             network=self._average,
-            validation=accuracy,
+            rough=rough,
             best_epoch=state.best_epoch,
-            rough_share=share,
             cpu_s=state.cpu_s,
             history=state.history,
         )
@@ -219,25 +227,6 @@ class ImageTrainer:
             optimiser.step()
         _follow(self._average, self._network, average)
         return loss.item()
-
-    def _settle(self) -> tuple[float, float]:
-        """Leave in the average the weights to keep, between the best ones and those the rough epochs ended with.
-
-        Returns:
-            How far they lie from the best ones, as a share of the way, and their accuracy.
-
-        They go as far towards the rough end as loses no image of validation, whose files are the archive's own: both
-        ends lie in one valley, and on the way between them robustness is won sooner than accuracy is lost.
-
-        Source: Wortsman et al. 2022, https://arxiv.org/abs/2109.01903
-        """
-        rough = deepcopy(self._average.state_dict())
-        for share in _SHARES if self._state.rough else ():
-            self._average.load_state_dict({name: _between(self._best[name], rough[name], share) for name in rough})
-            if (accuracy := self._accuracy()) >= self._state.best:
-                return share, accuracy
-        self._average.load_state_dict(self._best)
-        return 0.0, self._state.best
 
     def _steps(self) -> int:
         return len(self._train.labels) // self._schedule.batch
@@ -341,5 +330,5 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             mine.copy_(theirs)
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _under(prefix: str, tensors: Weights) -> Weights:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

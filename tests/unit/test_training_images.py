@@ -169,16 +169,26 @@ def test_patience_is_for_epochs_at_full_size() -> None:
     assert not schedule.is_stuck([0.0, 0.0, 0.6, 0.7, 0.8, 0.9, 0.9, 0.9])
 
 
-def test_rough_epochs_cost_no_accuracy(trained: Trained, tmp_path: Path) -> None:
+def test_rough_epochs_begin_at_the_best_weights_and_leave_them_be(trained: Trained, tmp_path: Path) -> None:
     smooth = replace(PLAN, schedule=replace(PLAN.schedule, rough_epochs=0))
     before = train_images(images(), smooth, work=tmp_path)
 
-    assert before.fitted.rough_share == 0.0
+    assert before.fitted.rough is None
     assert [epoch["number"] for epoch in before.fitted.history] == [1, 2, 3, 4]
     assert trained.fitted.history[:4] != trained.fitted.history[4:]
-    assert trained.fitted.rough_share > 0
-    assert trained.fitted.validation >= before.fitted.validation
-    assert not all(torch.equal(a, b) for a, b in zip(weights(before), weights(trained), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights(before), weights(trained), strict=True))
+    assert trained.fitted.rough is not None
+    assert not all(torch.equal(a, b) for a, b in zip(weights(before), trained.fitted.rough.values(), strict=True))
+
+
+def test_weights_lie_on_the_line_to_the_rough_ones(trained: Trained) -> None:
+    kernel = "head.weight"
+    best, rough = trained.fitted.network.state_dict()[kernel], (trained.fitted.rough or {})[kernel]
+    kept = best.clone()
+
+    assert torch.equal(trained.fitted.at(0.0).state_dict()[kernel], best)
+    assert torch.allclose(trained.fitted.at(0.3).state_dict()[kernel], 0.7 * best + 0.3 * rough, atol=1e-6)
+    assert torch.equal(best, kept)
 
 
 def test_cross_validation_judges_every_image_once(tmp_path: Path) -> None:

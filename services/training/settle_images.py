@@ -1,0 +1,131 @@
+"""Which weights a classifier keeps: as near to its rough epochs as it stays right, in floats and in 8 bit integers.
+
+The weights of the best epoch and those of the rough epochs after it lie in one valley, and on the way between them
+robustness is won sooner than accuracy is lost. 8 bit integers have their own say, because their error is a kind of
+grain too: a place that is as right as the best in floats may lose three times as much as another in integers.
+
+Source: Wortsman et al. 2022, https://arxiv.org/abs/2109.01903
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from services.core.model.backends import Precision, open_backend
+from services.core.model.package import INT8_GRAPH
+from services.core.log import get_logger
+from services.training.calibration import calibrate
+from services.training.classification import ImagePlan, Trained
+from services.training.draft_images import drafted, model_json, network_files
+from services.training.evaluate_images import evaluate_images, image_chips
+from services.training.export import onnx_bytes
+from services.training.half import round_to_half
+from services.training.images import LabelledImages
+from services.training.quantise import CALIBRATION_IMAGES, int8_onnx
+from services.training.split_images import all_but, take
+
+log = get_logger(__name__)
+
+#: What roughness may cost, and what int8 may cost after that: 0.1 points each, as a share of the held images.
+TOLERANCE = 0.001
+#: Places tried between the weights of the rough epochs, 1, and the best ones, 0; the first that will do is taken.
+_SHARES = tuple(step / 10 for step in range(10, -1, -1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The network to pack, in evaluation mode, its kernels rounded to 16 bits, and what decided for it."""
+
+    network: nn.Module
+    rough_share: float  #: how far the weights lie from the best ones towards those of the rough epochs
+    temperature: float  #: that its logits were divided by
+    accuracy: float  #: on the held images, in fp32
+    int8_accuracy: float | None = None  #: None: int8 was not tried
+    int8: bytes | None = None  #: the graph; None: not tried, or it lost too much
+
+    def int8_as_json(self) -> dict[str, Any] | None:
+        """What was found of int8, for metrics.json; None: it was not tried."""
+        if self.int8_accuracy is None:
+            return None
+        return {
+            "fp32": round(self.accuracy, 6),
+            "int8": round(self.int8_accuracy, 6),
+            "kept": self.int8 is not None,
+            "tolerance": TOLERANCE,
+        }
+
+
+def settle(trained: Trained, images: LabelledImages, plan: ImagePlan, *, int8: bool) -> Settled:
+    """Choose the weights, by the held images.
+
+    Args:
+        trained: From `train_images`.
+        images: All images of that training.
+        plan: Of that training.
+        int8: Whether to try 8 bit integers. Where no place suits them, the first that suits floats is kept without.
+    """
+    judge = _Judge(trained=trained, images=images, plan=plan, held=take(images, trained.held))
+    tried = []
+    for place in _right_enough(judge, rough=trained.fitted.rough is not None):
+        tried.append(judge.in_int8(place) if int8 else place)
+        told = tried[-1]
+        log.info("weights tried", rough_share=told.rough_share, accuracy=told.accuracy, int8=told.int8_accuracy)
+        if not int8 or tried[-1].int8 is not None:
+            return tried[-1]
+    return tried[0]
+
+
+def _right_enough(judge: "_Judge", *, rough: bool) -> Iterator[Settled]:
+    """Places as right as the best one, the roughest first and the best one last."""
+    best = judge.in_floats(0.0)
+    for share in _SHARES if rough else ():
+        place = judge.in_floats(share)
+        if _no_worse(place.accuracy, best.accuracy):
+            yield place
+    yield best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    """What every place is made and judged with."""
+
+    trained: Trained
+    images: LabelledImages
+    plan: ImagePlan
+    held: LabelledImages
+
+    def in_floats(self, share: float) -> Settled:
+        """The network at one place."""
+        contract = self.trained.contract
+        network = self.trained.fitted.at(share)
+        chips = torch.from_numpy(image_chips(contract, self.held.pixels))
+        temperature = calibrate(network, chips, torch.from_numpy(self.held.labels))
+        round_to_half(network)  # the package holds its kernels twice, and should stay small
+        accuracy = self._accuracy(network, "fp32", {})
+        return Settled(network=network, rough_share=share, temperature=temperature, accuracy=accuracy)
+
+    def in_int8(self, place: Settled) -> Settled:
+        """The same with its int8 graph, if that is right enough."""
+        contract, seen = self.trained.contract, all_but(len(self.images), self.trained.held)
+        few = min(CALIBRATION_IMAGES, len(seen))
+        chosen = np.sort(np.random.default_rng(self.plan.seed).choice(seen, few, replace=False))
+        plain = onnx_bytes(place.network, bands=len(contract.bands), chip_px=contract.chip_px)
+        graph = int8_onnx(plain, image_chips(contract, self.images.pixels[chosen]))
+        accuracy = self._accuracy(place.network, "int8", {INT8_GRAPH: graph})
+        kept = _no_worse(accuracy, place.accuracy)
+        return replace(place, int8_accuracy=accuracy, int8=graph if kept else None)
+
+    def _accuracy(self, network: nn.Module, precision: Precision, more: Mapping[str, bytes]) -> float:
+        contract = self.trained.contract
+        told = model_json(network, contract, self.plan.recipe, ("fp32", *(["int8"] if more else [])))
+        with drafted({"model.json": told, **network_files(network, contract), **more}) as draft:
+            backend = open_backend(draft, name="openvino", precision=precision, threads=torch.get_num_threads())
+            return evaluate_images(draft, self.held, backend).accuracy.overall
+
+
+def _no_worse(accuracy: float, than: float) -> bool:
+    return accuracy >= than - TOLERANCE - 1e-9

@@ -1,0 +1,63 @@
+"""Which weights are kept: judged here from a table of accuracies instead of from images."""
+
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from services.training import settle_images
+from services.training.settle_images import Settled, settle
+from torch import nn
+
+
+@dataclass
+class Table:
+    """Accuracy by share, in floats and in int8; a place that is not told of is all wrong."""
+
+    floats: dict[float, float]
+    int8: dict[float, float] = field(default_factory=dict)
+    tried: list[float] = field(default_factory=list)
+
+    def in_floats(self, share: float) -> Settled:
+        accuracy = self.floats.get(share, 0.0)
+        return Settled(network=nn.Identity(), rough_share=share, temperature=1.0, accuracy=accuracy)
+
+    def in_int8(self, place: Settled) -> Settled:
+        self.tried.append(place.rough_share)
+        accuracy = self.int8.get(place.rough_share, 0.0)
+        kept = settle_images._no_worse(accuracy, place.accuracy)
+        return replace(place, int8_accuracy=accuracy, int8=b"graph" if kept else None)
+
+
+def choose(table: Table, monkeypatch: pytest.MonkeyPatch, *, int8: bool = True, rough: Any = "weights") -> Settled:
+    monkeypatch.setattr(settle_images, "_Judge", lambda **_: table)
+    monkeypatch.setattr(settle_images, "take", lambda images, held: images)
+    trained: Any = SimpleNamespace(fitted=SimpleNamespace(rough=rough), held=None)
+    return settle(trained, SimpleNamespace(), SimpleNamespace(), int8=int8)  # type: ignore[arg-type]
+
+
+def test_the_roughest_place_that_loses_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(floats={1.0: 0.95, 0.7: 0.9791, 0.6: 0.9789, 0.0: 0.98})
+    assert choose(table, monkeypatch, int8=False).rough_share == 0.7
+
+
+def test_int8_has_its_own_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(floats={0.7: 0.98, 0.5: 0.98, 0.2: 0.98, 0.0: 0.98}, int8={0.7: 0.97, 0.5: 0.9785, 0.2: 0.979})
+    settled = choose(table, monkeypatch)
+
+    assert (settled.rough_share, settled.int8) == (0.2, b"graph")
+    assert table.tried == [0.7, 0.5, 0.2]
+    assert settled.int8_as_json() == {"fp32": 0.98, "int8": 0.979, "kept": True, "tolerance": 0.001}
+
+
+def test_where_int8_suits_no_place_the_roughest_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = choose(Table(floats={0.4: 0.98, 0.0: 0.98}, int8={0.4: 0.9, 0.0: 0.91}), monkeypatch)
+
+    assert (settled.rough_share, settled.int8) == (0.4, None)
+    assert settled.int8_as_json() == {"fp32": 0.98, "int8": 0.9, "kept": False, "tolerance": 0.001}
+
+
+def test_without_rough_epochs_the_best_weights_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = choose(Table(floats={0.9: 0.99, 0.0: 0.98}), monkeypatch, int8=False, rough=None)
+
+    assert (settled.rough_share, settled.int8_as_json()) == (0.0, None)
