@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from services.core.log import get_logger
 from services.core.model.backends import Precision, open_backend
 from services.core.model.package import INT8_GRAPH
-from services.core.log import get_logger
 from services.training.calibration import calibrate
 from services.training.classification import ImagePlan, Trained
 from services.training.draft_images import drafted, model_json, network_files

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
+
 from services.training import settle_images
 from services.training.settle_images import Settled, settle
-from torch import nn
 
 
 @dataclass
