@@ -7,12 +7,11 @@ gather. Whom a chip is computed beside does not change its answer, because backe
 
 import asyncio
 import math
+import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +38,11 @@ class QueueLimits:
 class _Waiting:
     chip: NDArray[np.float32]  #: (C, h, w)
     answer: "asyncio.Future[Probabilities]"  #: (K,)
-    leave_at_s: float  #: on the loop's clock; later, nobody waits for it
+    leave_at_s: float  #: on the monotonic clock; later, nobody waits for it
 
 
 class Batcher:
-    """One network's queue. Used from the event loop only; the network runs on `threads` threads of its own."""
+    """One network's queue. Used from the event loop; the network runs on `threads` threads of its own."""
 
     def __init__(
         self, backend: Backend, contract: Contract, *, threads: int, limits: QueueLimits, metrics: Metrics
@@ -56,7 +55,8 @@ class Batcher:
         self._free = self._slots = threads
         self._queue: deque[_Waiting] = deque()
         self._call_s = 0.005
-        self._calls: set[asyncio.Future[Any]] = set()
+        #: Held to look at the queue or at who is free: a thread that finds nothing to do must not miss what comes then.
+        self._lock = threading.Lock()
 
     def check(self, chips: int = 1) -> None:
         """Whether so many chips would be answered in time; cheap, so that it comes before an image is decoded.
@@ -84,9 +84,10 @@ class Batcher:
         """
         self.check(len(chips))
         loop = asyncio.get_running_loop()
-        leave_at_s = loop.time() + self._limits.wait_s
+        leave_at_s = time.monotonic() + self._limits.wait_s
         waiting = [_Waiting(chip, loop.create_future(), leave_at_s) for chip in chips]
-        self._queue.extend(waiting)
+        with self._lock:
+            self._queue.extend(waiting)
         self._start_calls()
         try:
             answers = [await each.answer for each in waiting]
@@ -102,57 +103,74 @@ class Batcher:
         return -(-calls // self._slots) * self._call_s
 
     def _start_calls(self) -> None:
-        while self._free and self._queue:
-            batch = self._take_batch()
+        """Give each free thread its first batch; its next ones it takes itself."""
+        while True:
+            with self._lock:
+                batch, late = self._take_batch() if self._free else ([], [])
+                self._free -= bool(batch)
+            self._turn_away(late)
             if not batch:
                 break
-            self._free -= 1
-            call = asyncio.get_running_loop().run_in_executor(
-                self._threads, self._run, np.stack([each.chip for each in batch])
-            )
-            self._calls.add(call)
-            call.add_done_callback(partial(self._finish_call, batch))
+            self._threads.submit(self._serve, batch)
         self._metrics.queued.set(len(self._queue))
 
-    def _take_batch(self) -> list[_Waiting]:
-        """The chips that waited longest; those that nobody waits for any more are dropped on the way."""
-        now = asyncio.get_running_loop().time()
-        batch: list[_Waiting] = []
+    def _take_batch(self) -> tuple[list[_Waiting], list[_Waiting]]:
+        """The chips that waited longest, and those that waited too long; to be called with the lock.
+
+        Those that nobody waits for any more are dropped on the way.
+        """
+        now, batch, late = time.monotonic(), list[_Waiting](), list[_Waiting]()
         while self._queue and len(batch) < self._size:
             each = self._queue.popleft()
-            if each.answer.done():
-                continue
-            if each.leave_at_s < now:
-                self._metrics.turned_away.inc()
-                each.answer.set_exception(
-                    OverloadedError(
-                        "the network did not come to this image in time; ask again",
-                        retry_after_ms=max(1, math.ceil(self._wait_s(len(self._queue) + 1) * 1000)),
-                    )
-                )
-                continue
-            batch.append(each)
-        return batch
+            if not each.answer.done():
+                (late if each.leave_at_s < now else batch).append(each)
+        return batch, late
 
-    def _run(self, chips: Chips) -> tuple[Probabilities, float]:
-        began = time.perf_counter()
-        answers = self._backend.predict(chips)
-        return answers, time.perf_counter() - began
+    def _serve(self, batch: list[_Waiting]) -> None:
+        """On a network thread: this batch, then whatever waits, until nothing does.
 
-    def _finish_call(self, batch: list[_Waiting], call: "asyncio.Future[tuple[Probabilities, float]]") -> None:
-        self._calls.discard(call)
-        self._free += 1
-        error = call.exception()
-        if error is None:
-            answers, seconds = call.result()
+        The thread does not ask the loop for its next batch: the loop has dozens of requests to read before it would
+        come to that, and the core would stand idle meanwhile.
+        """
+        while batch:
+            loop, began = batch[0].answer.get_loop(), time.perf_counter()
+            answers: Probabilities | Exception
+            try:
+                answers = self._backend.predict(np.stack([each.chip for each in batch]))
+            except Exception as exc:  # noqa: BLE001  # whatever it is, these chips' callers are told
+                answers = exc
+            seconds = time.perf_counter() - began
+            with self._lock:
+                following, late = self._take_batch()
+                self._free += not following
+            loop.call_soon_threadsafe(self._answer, batch, answers, seconds, late)
+            batch = following
+
+    def _answer(
+        self, batch: list[_Waiting], answers: Probabilities | Exception, seconds: float, late: list[_Waiting]
+    ) -> None:
+        if not isinstance(answers, Exception):
             self._call_s += _NEWEST * (seconds - self._call_s)
             self._metrics.batch_size.observe(len(batch))
             self._metrics.call_s.observe(seconds)
         for row, each in enumerate(batch):
             if each.answer.done():
                 continue
-            if error is None:
-                each.answer.set_result(answers[row])
+            if isinstance(answers, Exception):
+                each.answer.set_exception(answers)
             else:
-                each.answer.set_exception(error)
-        self._start_calls()
+                each.answer.set_result(answers[row])
+        self._turn_away(late)
+        self._metrics.queued.set(len(self._queue))
+
+    def _turn_away(self, late: list[_Waiting]) -> None:
+        for each in late:
+            if each.answer.done():
+                continue
+            self._metrics.turned_away.inc()
+            each.answer.set_exception(
+                OverloadedError(
+                    "the network did not come to this image in time; ask again",
+                    retry_after_ms=max(1, math.ceil(self._wait_s(len(self._queue) + 1) * 1000)),
+                )
+            )

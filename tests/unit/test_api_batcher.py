@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -83,6 +84,23 @@ def test_a_free_network_takes_one_chip_and_the_rest_gather_meanwhile(contract):
 
     run(contract, network, work)
     assert network.calls == [1, 8, 3]
+
+
+def test_the_network_goes_on_while_the_loop_is_busy(contract):
+    network = Turnstile()
+
+    async def work(batcher: Batcher) -> None:
+        tasks = [asyncio.ensure_future(batcher.predict(chip[None])) for chip in chips_of(20)]
+        await asyncio.sleep(0)
+        network.open.set()
+        for _ in range(600):
+            if sum(network.calls) == 20:
+                break
+            time.sleep(0.1)  # noqa: ASYNC251  # the loop does nothing meanwhile
+        assert network.calls == [1, 8, 8, 3]
+        await asyncio.gather(*tasks)
+
+    run(contract, network, work)
 
 
 def test_a_full_queue_turns_away_at_once_and_says_for_how_long(contract):
