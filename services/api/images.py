@@ -1,4 +1,4 @@
-"""Bytes of a request to what a network eats: JPEG and PNG by Pillow, GeoTIFF by GDAL, all of it in memory.
+"""Bytes of a request to what a network eats: JPEG and PNG by libjpeg and Pillow, GeoTIFF by GDAL, all in memory.
 
 The first bytes decide what an image is; a Content-Type that says otherwise is refused. Pixels are taken as they are
 stored: no resampling to another size, no EXIF rotation, no colour profile; as the batch engine reads a file.
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.api.plain_jpeg import decode_plain, plain_size
 from services.api.refusals import ImageError, MediaTypeError, TooLargeError
 from services.core.errors import SwathError
 from services.core.grid import plan_chips, whole
@@ -115,16 +116,26 @@ class PictureRules:
     def _decode(self, body: bytes, kind: Kind, *, max_pixels: int, here_px: int) -> Picture | None:
         if self._refusal is not None:
             raise ImageError(self._refusal)
+        if kind == "JPEG" and (size := plain_size(body)) is not None:
+            if not self._is_here(size, max_pixels=max_pixels, here_px=here_px):
+                return None
+            if (plain := decode_plain(body)) is not None:
+                return self._picture(plain, None)
         try:
             image = Image.open(io.BytesIO(body), formats=(kind,))
-            width, height = image.size
-            check_size(width, height, least_px=self._contract.chip_px, max_pixels=max_pixels)
-            if width * height > here_px:
+            if not self._is_here(image.size, max_pixels=max_pixels, here_px=here_px):
                 return None
-            colours, valid = _read_colours(image, body, kind)
+            return self._picture(*_read_colours(image, body, kind))
         except _DAMAGE as exc:
             raise ImageError(f"the {kind} is damaged or cut short; send it again") from exc
-        pixels = np.empty((len(self._planes), height, width), np.float32)
+
+    def _is_here(self, size: tuple[int, int], *, max_pixels: int, here_px: int) -> bool:
+        width, height = size
+        check_size(width, height, least_px=self._contract.chip_px, max_pixels=max_pixels)
+        return width * height <= here_px
+
+    def _picture(self, colours: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> Picture:
+        pixels = np.empty((len(self._planes), *colours.shape[:2]), np.float32)
         for row, plane in enumerate(self._planes):
             pixels[row] = colours[..., plane]
         return Picture(pixels, valid, self._norm)

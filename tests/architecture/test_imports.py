@@ -53,6 +53,7 @@ CLIENT_HOMES = {
     "nncf": ("services.training",),
     "google": ("services.training",),
     "PIL": ("services.training", "services.api"),
+    "simplejpeg": ("services.api",),
     "prefect": ("flows",),
     "typer": ("services.cli",),
     "rich": ("services.cli",),
