@@ -52,8 +52,15 @@ def config_file() -> Path | None:
 
 
 def pod_index() -> int:
-    """Which pod of a Kubernetes Indexed Job this is; 0 elsewhere."""
-    return int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
+    """Which pod of a Kubernetes Indexed Job this is; 0 elsewhere.
+
+    Raises:
+        ConfigError: The environment names no number.
+    """
+    told = os.environ.get("JOB_COMPLETION_INDEX", "0")
+    if not told.isdecimal():
+        raise ConfigError(f"JOB_COMPLETION_INDEX is {told!r}, not the number of a pod; give --index instead")
+    return int(told)
 
 
 class Settings(ApiSettings):

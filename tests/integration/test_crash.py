@@ -208,3 +208,15 @@ def test_a_shard_that_does_not_exist_is_refused(installation, long_scene):
     (answer,) = shards(installation, planned(installation, long_scene), 3, count=3)
     assert answer.code == 65
     assert "no shard 3 of 3" in answer.sentence
+
+
+def test_the_pods_index_says_which_shard_it_is_and_must_be_a_number(installation, long_scene):
+    run_id = planned(installation, long_scene)
+    words = ("services.inference", "shard", "--run", run_id, "--count", 2)
+    strange = installation.module(*words, JOB_COMPLETION_INDEX="first")
+    second = installation.module(*words, JOB_COMPLETION_INDEX="1")
+
+    assert strange.code == 78
+    assert "JOB_COMPLETION_INDEX is 'first', not the number of a pod" in strange.sentence
+    assert second.code == 0
+    assert query(installation, "SELECT min(units.\"index\") FROM units WHERE state = 'done'") == [(UNITS // 2,)]
