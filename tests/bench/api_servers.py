@@ -56,8 +56,8 @@ class Server:
             except OSError:
                 pass
             time.sleep(0.02)
-        log = (self.folder / "server.log").read_text(errors="replace")[-2000:]
-        raise BenchError(f"{self.words[2]} does not answer: {log}")
+        sys.stderr.write((self.folder / "server.log").read_text(errors="replace")[-4000:])
+        raise BenchError(f"{self.words[2]} does not answer")
 
 
 def our_server(model: Path, home: Path, network: Mapping[str, str]) -> Server:
