@@ -4,6 +4,10 @@ The weights of the best epoch and those of the rough epochs after it lie in one 
 robustness is won sooner than accuracy is lost. 8 bit integers have their own say, because their error is a kind of
 grain too: a place that is as right as the best in floats may lose three times as much as another in integers.
 
+Places are compared on the held images in all eight turns and mirrorings: nothing seen from above has an upper edge, a
+thousand images alone tell one place from another no better than by three of them, and the best epoch was chosen by
+them as they lie.
+
 Source: Wortsman et al. 2022, https://arxiv.org/abs/2109.01903
 """
 
@@ -30,10 +34,10 @@ from services.training.split_images import all_but, take
 
 log = get_logger(__name__)
 
-#: What roughness may cost, and what int8 may cost after that: 0.1 points each, as a share of the held images.
+#: What roughness may cost, and what int8 may cost after that: 0.1 points each, over all views of the held images.
 TOLERANCE = 0.001
-#: Places tried between the weights of the rough epochs, 1, and the best ones, 0; the first that will do is taken.
-_SHARES = tuple(step / 10 for step in range(10, -1, -1))
+#: Places tried from the weights of the rough epochs, 1, towards the best ones, 0; the first that will do is taken.
+_SHARES = tuple(step / 10 for step in range(10, 0, -1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Settled:
     network: nn.Module
     rough_share: float  #: how far the weights lie from the best ones towards those of the rough epochs
     temperature: float  #: that its logits were divided by
-    accuracy: float  #: on the held images, in fp32
+    accuracy: float  #: over all views of the held images, in fp32
     int8_accuracy: float | None = None  #: None: int8 was not tried
     int8: bytes | None = None  #: the graph; None: not tried, or it lost too much
 
@@ -52,6 +56,7 @@ class Settled:
         if self.int8_accuracy is None:
             return None
         return {
+            "views": 8,
             "fp32": round(self.accuracy, 6),
             "int8": round(self.int8_accuracy, 6),
             "kept": self.int8 is not None,
@@ -68,7 +73,8 @@ def settle(trained: Trained, images: LabelledImages, plan: ImagePlan, *, int8: b
         plan: Of that training.
         int8: Whether to try 8 bit integers. Where no place suits them, the first that suits floats is kept without.
     """
-    judge = _Judge(trained=trained, images=images, plan=plan, held=take(images, trained.held))
+    held = take(images, trained.held)
+    judge = _Judge(trained=trained, images=images, plan=plan, held=held, views=all_views(held))
     tried = []
     for place in _right_enough(judge, rough=trained.fitted.rough is not None):
         tried.append(judge.in_int8(place) if int8 else place)
@@ -97,6 +103,7 @@ class _Judge:
     images: LabelledImages
     plan: ImagePlan
     held: LabelledImages
+    views: LabelledImages
 
     def in_floats(self, share: float) -> Settled:
         """The network at one place."""
@@ -124,7 +131,18 @@ class _Judge:
         told = model_json(network, contract, self.plan.recipe, ("fp32", *(["int8"] if more else [])))
         with drafted({"model.json": told, **network_files(network, contract), **more}) as draft:
             backend = open_backend(draft, name="openvino", precision=precision, threads=torch.get_num_threads())
-            return evaluate_images(draft, self.held, backend).accuracy.overall
+            return evaluate_images(draft, self.views, backend).accuracy.overall
+
+
+def all_views(images: LabelledImages) -> LabelledImages:
+    """Every image eight times: turned by quarters, and mirrored; the first are the images as they lie."""
+    sides = (images.pixels, images.pixels[..., ::-1])
+    return replace(
+        images,
+        pixels=np.concatenate([np.rot90(side, quarters, axes=(2, 3)) for side in sides for quarters in range(4)]),
+        labels=np.tile(images.labels, 8),
+        names=images.names * 8,
+    )
 
 
 def _no_worse(accuracy: float, than: float) -> bool:

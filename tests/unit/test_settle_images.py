@@ -4,11 +4,13 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import nn
 
 from services.training import settle_images
-from services.training.settle_images import Settled, settle
+from services.training.images import LabelledImages
+from services.training.settle_images import Settled, all_views, settle
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Table:
 def choose(table: Table, monkeypatch: pytest.MonkeyPatch, *, int8: bool = True, rough: Any = "weights") -> Settled:
     monkeypatch.setattr(settle_images, "_Judge", lambda **_: table)
     monkeypatch.setattr(settle_images, "take", lambda images, held: images)
+    monkeypatch.setattr(settle_images, "all_views", lambda images: images)
     trained: Any = SimpleNamespace(fitted=SimpleNamespace(rough=rough), held=None)
     return settle(trained, SimpleNamespace(), SimpleNamespace(), int8=int8)  # type: ignore[arg-type]
 
@@ -48,17 +51,30 @@ def test_int8_has_its_own_say(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (settled.rough_share, settled.int8) == (0.2, b"graph")
     assert table.tried == [0.7, 0.5, 0.2]
-    assert settled.int8_as_json() == {"fp32": 0.98, "int8": 0.979, "kept": True, "tolerance": 0.001}
+    assert settled.int8_as_json() == {"views": 8, "fp32": 0.98, "int8": 0.979, "kept": True, "tolerance": 0.001}
 
 
 def test_where_int8_suits_no_place_the_roughest_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
     settled = choose(Table(floats={0.4: 0.98, 0.0: 0.98}, int8={0.4: 0.9, 0.0: 0.91}), monkeypatch)
 
     assert (settled.rough_share, settled.int8) == (0.4, None)
-    assert settled.int8_as_json() == {"fp32": 0.98, "int8": 0.9, "kept": False, "tolerance": 0.001}
+    assert settled.int8_as_json() == {"views": 8, "fp32": 0.98, "int8": 0.9, "kept": False, "tolerance": 0.001}
 
 
 def test_without_rough_epochs_the_best_weights_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     settled = choose(Table(floats={0.9: 0.99, 0.0: 0.98}), monkeypatch, int8=False, rough=None)
 
     assert (settled.rough_share, settled.int8_as_json()) == (0.0, None)
+
+
+def test_views_are_the_eight_symmetries_of_a_square() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4)).astype(np.uint8)
+    labels = np.array([3, 5])
+    images = LabelledImages(pixels=pixels, labels=labels, classes=tuple("abcdef"), names=("x", "y"), digest="")
+    views = all_views(images)
+
+    assert (views.pixels.shape, len(views)) == ((16, 3, 4, 4), 16)
+    assert np.array_equal(views.pixels[:2], pixels)
+    assert len({view.tobytes() for view in views.pixels[::2]}) == 8
+    assert all(np.array_equal(np.sort(view, axis=None), np.sort(pixels[0], axis=None)) for view in views.pixels[::2])
+    assert views.labels.tolist() == [3, 5] * 8
