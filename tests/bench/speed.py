@@ -138,11 +138,12 @@ def _torchgeo_remarks(found: dict[str, list[dict[str, Any]]], limit: float, back
     if "same" not in found:
         return ()
     same, eager = best(found["same"]), best(found["eager"])
-    return (
+    told = (
         f"{_TORCHGEO} with the same {backend} is at {same / limit:.2f} of the limit itself: twice as fast would be "
         f"{2 * same:.0f} tiles/s and ten times its eager fp32 {10 * eager:.0f}, where network and decoding allow "
-        f"{limit:.0f} on this machine.",
+        f"{limit:.0f} on this machine."
     )
+    return (told,)
 
 
 def _scene(place: Place, dtype: str) -> Path:
