@@ -15,10 +15,11 @@ from services.core.version import code_version
 from services.training.altered import evaluate_altered
 from services.training.classification import ImagePlan, Trained
 from services.training.confusion_picture import draw_confusion
-from services.training.draft_images import drafted, model_json, network_files
+from services.training.draft import drafted
 from services.training.evaluate_images import ImageVerdict, evaluate_images, image_chips, measure_speeds
 from services.training.figures import json_bytes
 from services.training.image_card import image_card
+from services.training.image_files import model_json
 from services.training.images import LabelledImages
 from services.training.precision import agreement
 from services.training.settle_images import settle
@@ -59,14 +60,19 @@ def pack_images(
     """
     held, contract = take(images, trained.held), trained.contract
     settled = settle(trained, images, plan, int8=int8)
-    network = settled.network
-    files = {"model.json": model_json(network, contract, plan.recipe, ("fp32",)), **network_files(network, contract)}
+    rounding = agreement(settled.network, torch.from_numpy(image_chips(contract, held.pixels[:_PART])))
+    files, precisions = dict(settled.files), rounding.precisions
+    if settled.int8 is not None:
+        files[INT8_GRAPH] = settled.int8
+        precisions = (*precisions, "int8")
+    files["model.json"] = model_json(settled.network, contract, plan.recipe, precisions)
+    threads = torch.get_num_threads()
     with drafted(files) as draft:
-        backend = open_backend(draft, name="openvino", precision="fp32", threads=torch.get_num_threads())
+        backend = open_backend(draft, name="openvino", precision="fp32", threads=threads)
         verdict = evaluate_images(draft, held, backend)
         tally = _tally(trained, held, backend)
         altered = evaluate_altered(draft, held, backend)
-    rounding = agreement(network, torch.from_numpy(image_chips(contract, held.pixels[:_PART])))
+        speeds = measure_speeds(draft, held, threads=threads)
     metrics = verdict.as_json() | {
         "model": {"name": contract.name},  # its digest is not known before this file is
         "training": _training(trained, images, plan) | {"rough_share": settled.rough_share},
@@ -74,16 +80,10 @@ def pack_images(
         "int8": settled.int8_as_json(),
         "temperature": round(settled.temperature, 4),
         "bf16_against_fp32": rounding.as_json(),
+        "images_per_second": speeds,
     }
     if validation is not None:
         metrics["cross_validation"] = dict(validation)
-    precisions = rounding.precisions
-    if settled.int8 is not None:
-        files[INT8_GRAPH] = settled.int8
-        precisions = (*precisions, "int8")
-    files["model.json"] = model_json(network, contract, plan.recipe, precisions)
-    with drafted(files) as draft:
-        metrics["images_per_second"] = measure_speeds(draft, held, threads=torch.get_num_threads())
     title = f"{contract.name}: {len(held)} images it never learned from"
     files |= {
         "statistics.json": tally.statistics().encode(),

@@ -1,6 +1,5 @@
 """Train a segmentation network on one labelled scene, judge it on blocks it never saw, and pack what was judged."""
 
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from services.core.model.statistics import Statistics
 from services.core.raster.classmap import UNLABELLED
 from services.core.version import code_version
 from services.training.card import segmentation_card
+from services.training.draft import drafted
 from services.training.evaluate import Accuracy, forest_baseline, judge, map_scene
 from services.training.export import onnx_bytes, weights_bytes
 from services.training.figures import json_bytes
@@ -147,8 +147,7 @@ def _judge(
 
     The torch backend, whatever else is installed, so that the numbers in the package do not depend on it.
     """
-    with tempfile.TemporaryDirectory(prefix="swath-training-") as folder:
-        draft = save_package(Path(folder) / "draft", files | {"card.md": b"A draft, to be judged."})
+    with drafted(files) as draft:
         backend = open_backend(draft, name="torch", threads=torch.get_num_threads())
         answers = map_scene(draft, labelled.scene, backend)
         seen = training_statistics(draft, labelled, split, backend)

@@ -24,10 +24,11 @@ from services.core.model.backends import Precision, open_backend
 from services.core.model.package import INT8_GRAPH
 from services.training.calibration import calibrate
 from services.training.classification import ImagePlan, Trained
-from services.training.draft_images import drafted, model_json, network_files
+from services.training.draft import drafted
 from services.training.evaluate_images import evaluate_images, image_chips
 from services.training.export import onnx_bytes
 from services.training.half import round_to_half
+from services.training.image_files import model_json, network_files
 from services.training.images import LabelledImages
 from services.training.quantise import CALIBRATION_IMAGES, int8_onnx
 from services.training.split_images import all_but, take
@@ -38,6 +39,7 @@ log = get_logger(__name__)
 TOLERANCE = 0.001
 #: Places tried from the weights of the rough epochs, 1, towards the best ones, 0; the first that will do is taken.
 _SHARES = tuple(step / 10 for step in range(10, 0, -1))
+_VIEWS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Settled:
     """The network to pack, in evaluation mode, its kernels rounded to 16 bits, and what decided for it."""
 
     network: nn.Module
+    files: Mapping[str, bytes]  #: its weights and its fp32 graph, for the package
     rough_share: float  #: how far the weights lie from the best ones towards those of the rough epochs
     temperature: float  #: that its logits were divided by
     accuracy: float  #: over all views of the held images, in fp32
@@ -56,7 +59,7 @@ class Settled:
         if self.int8_accuracy is None:
             return None
         return {
-            "views": 8,
+            "views": _VIEWS,
             "fp32": round(self.accuracy, 6),
             "int8": round(self.int8_accuracy, 6),
             "kept": self.int8 is not None,
@@ -75,14 +78,14 @@ def settle(trained: Trained, images: LabelledImages, plan: ImagePlan, *, int8: b
     """
     held = take(images, trained.held)
     judge = _Judge(trained=trained, images=images, plan=plan, held=held, views=all_views(held))
-    tried = []
-    for place in _right_enough(judge, rough=trained.fitted.rough is not None):
-        tried.append(judge.in_int8(place) if int8 else place)
-        told = tried[-1]
-        log.info("weights tried", rough_share=told.rough_share, accuracy=told.accuracy, int8=told.int8_accuracy)
-        if not int8 or tried[-1].int8 is not None:
-            return tried[-1]
-    return tried[0]
+    refused = []
+    for right in _right_enough(judge, rough=trained.fitted.rough is not None):
+        place = judge.in_int8(right) if int8 else right
+        log.info("weights tried", rough_share=place.rough_share, accuracy=place.accuracy, int8=place.int8_accuracy)
+        if not int8 or place.int8 is not None:
+            return place
+        refused.append(place)
+    return refused[0]
 
 
 def _right_enough(judge: "_Judge", *, rough: bool) -> Iterator[Settled]:
@@ -112,8 +115,9 @@ class _Judge:
         chips = torch.from_numpy(image_chips(contract, self.held.pixels))
         temperature = calibrate(network, chips, torch.from_numpy(self.held.labels))
         round_to_half(network)  # the package holds its kernels twice, and should stay small
-        accuracy = self._accuracy(network, "fp32", {})
-        return Settled(network=network, rough_share=share, temperature=temperature, accuracy=accuracy)
+        files = network_files(network, contract)
+        accuracy = self._accuracy(network, files, "fp32")
+        return Settled(network=network, files=files, rough_share=share, temperature=temperature, accuracy=accuracy)
 
     def in_int8(self, place: Settled) -> Settled:
         """The same with its int8 graph, if that is right enough."""
@@ -122,14 +126,14 @@ class _Judge:
         chosen = np.sort(np.random.default_rng(self.plan.seed).choice(seen, few, replace=False))
         plain = onnx_bytes(place.network, bands=len(contract.bands), chip_px=contract.chip_px)
         graph = int8_onnx(plain, image_chips(contract, self.images.pixels[chosen]))
-        accuracy = self._accuracy(place.network, "int8", {INT8_GRAPH: graph})
+        accuracy = self._accuracy(place.network, {**place.files, INT8_GRAPH: graph}, "int8")
         kept = _no_worse(accuracy, place.accuracy)
         return replace(place, int8_accuracy=accuracy, int8=graph if kept else None)
 
-    def _accuracy(self, network: nn.Module, precision: Precision, more: Mapping[str, bytes]) -> float:
-        contract = self.trained.contract
-        told = model_json(network, contract, self.plan.recipe, ("fp32", *(["int8"] if more else [])))
-        with drafted({"model.json": told, **network_files(network, contract), **more}) as draft:
+    def _accuracy(self, network: nn.Module, files: Mapping[str, bytes], precision: Precision) -> float:
+        claimed = ("fp32", "int8") if INT8_GRAPH in files else ("fp32",)
+        told = model_json(network, self.trained.contract, self.plan.recipe, claimed)
+        with drafted({**files, "model.json": told}) as draft:
             backend = open_backend(draft, name="openvino", precision=precision, threads=torch.get_num_threads())
             return evaluate_images(draft, self.views, backend).accuracy.overall
 
@@ -140,8 +144,8 @@ def all_views(images: LabelledImages) -> LabelledImages:
     return replace(
         images,
         pixels=np.concatenate([np.rot90(side, quarters, axes=(2, 3)) for side in sides for quarters in range(4)]),
-        labels=np.tile(images.labels, 8),
-        names=images.names * 8,
+        labels=np.tile(images.labels, _VIEWS),
+        names=images.names * _VIEWS,
     )
 
 

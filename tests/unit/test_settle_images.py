@@ -23,7 +23,7 @@ class Table:
 
     def in_floats(self, share: float) -> Settled:
         accuracy = self.floats.get(share, 0.0)
-        return Settled(network=nn.Identity(), rough_share=share, temperature=1.0, accuracy=accuracy)
+        return Settled(network=nn.Identity(), files={}, rough_share=share, temperature=1.0, accuracy=accuracy)
 
     def in_int8(self, place: Settled) -> Settled:
         self.tried.append(place.rough_share)

@@ -1,15 +1,10 @@
-"""A trained classifier as the files of a package, to be judged before it is one."""
-
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+"""A trained classifier as files of a package: what it promises, its weights and its graph."""
 
 import torch
 from torch import nn
 
 from services.core.model.contract import Contract
 from services.core.model.mlm import ModelFacts, build_item
-from services.core.model.package import ModelPackage, save_package
 from services.training.classification import NETWORK, network_arguments
 from services.training.export import onnx_bytes
 from services.training.figures import json_bytes
@@ -39,18 +34,3 @@ def network_files(network: nn.Module, contract: Contract) -> dict[str, bytes]:
         "weights.safetensors": half_weights_bytes(plain),
         "model.onnx": half_onnx(onnx_bytes(plain, bands=len(contract.bands), chip_px=contract.chip_px, fused=False)),
     }
-
-
-class drafted:  # noqa: N801  # reads as a verb: with drafted(files) as draft
-    """The files as a package in a folder that goes away."""
-
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        """Nothing is written before it is entered."""
-        self._files = {**files, "card.md": b"A draft, to be judged."}
-        self._folder = tempfile.TemporaryDirectory(prefix="swath-training-")
-
-    def __enter__(self) -> ModelPackage:
-        return save_package(Path(self._folder.name) / "draft", self._files)
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
