@@ -23,11 +23,13 @@ from services.core.storage.files import local_errors
 from services.core.unit import COMPUTED, STATES, UnitBlock
 
 _GROUP_ROWS = 4_096
+#: Rows made at once: polygons weigh 4 KiB each until they are bytes, and a group of them would be the peak of a run.
+_MADE_ROWS = 512
 _WRITER = {"compression": "zstd", "compression_level": 3, "use_dictionary": ["state", "class"]}
 
 
 class TileTable:
-    """A table that grows by blocks and holds at most one row group of them.
+    """A table that grows by blocks and holds at most one row group.
 
     Columns: `geometry` (WKB polygon in the scene's CRS: the tile's pixels inside the scene), `row`, `col`, `state`,
     `valid_fraction`, then `score` and `class` for a threshold, `class` and `probabilities` (in class order) for the
@@ -67,12 +69,12 @@ class TileTable:
             StorageUnavailableError: The disk is full.
         """
         self._blocks.append((replace(block, pixels=None), classes))  # the map's pixels must not wait here
-        if sum(held.state.size for held, _ in self._blocks) >= _GROUP_ROWS:
+        if sum(held.state.size for held, _ in self._blocks) >= _MADE_ROWS:
             with local_errors(self._name, writing=True):
                 self._flush()
 
     def _flush(self, *, rest: bool = False) -> None:
-        """Write full row groups; and what is left, if this is the `rest`."""
+        """Make rows of the blocks, and write full row groups; and what is left, if this is the `rest`."""
         if self._blocks:
             self._rest.append(self._table(*_merged(self._blocks)))
             self._blocks = []
