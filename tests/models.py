@@ -76,6 +76,7 @@ def make_classifier(
         "gsd_m": (8.0, 12.0),
         "chip_px": chip_px,
         "stride_px": stride_px or chip_px,
+        "second_look": 0.2055,  # chance weights name half of all images with more, half with less
         "classes": tuple(
             ModelClass(value=value, name=name, color=f"#{40 * value:02x}5030")
             for value, name in enumerate(PICTURE_CLASSES)

@@ -6,6 +6,9 @@ from services.core.errors import RequestError
 from services.core.model.contract import Contract, ModelClass, Rendering
 from services.core.records import Record
 
+#: A chip named with less than this is looked at from all sides. EuroSAT: an eighth more work, an eighth fewer errors.
+_SECOND_LOOK = 0.8
+
 
 class ImageRecipe(Record):
     """A classifier to train on folders of images, one folder per class."""
@@ -50,6 +53,7 @@ class ImageRecipe(Record):
             chip_px=self.chip_px,
             stride_px=self.chip_px,
             classes=self.classes,
+            second_look=_SECOND_LOOK,
         )
 
 

@@ -22,6 +22,7 @@ from torch import nn
 from services.core.log import get_logger
 from services.core.model.backends import Precision, open_backend
 from services.core.model.package import INT8_GRAPH
+from services.core.model.views import VIEWS, all_views
 from services.training.calibration import calibrate
 from services.training.classification import ImagePlan, Trained
 from services.training.draft import drafted
@@ -39,7 +40,6 @@ log = get_logger(__name__)
 TOLERANCE = 0.001
 #: Places tried from the weights of the rough epochs, 1, towards the best ones, 0; the first that will do is taken.
 _SHARES = tuple(step / 10 for step in range(10, 0, -1))
-_VIEWS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Settled:
         if self.int8_accuracy is None:
             return None
         return {
-            "views": _VIEWS,
+            "views": VIEWS,
             "fp32": round(self.accuracy, 6),
             "int8": round(self.int8_accuracy, 6),
             "kept": self.int8 is not None,
@@ -77,7 +77,7 @@ def settle(trained: Trained, images: LabelledImages, plan: ImagePlan, *, int8: b
         int8: Whether to try 8 bit integers. Where no place suits them, the first that suits floats is kept without.
     """
     held = take(images, trained.held)
-    judge = _Judge(trained=trained, images=images, plan=plan, held=held, views=all_views(held))
+    judge = _Judge(trained=trained, images=images, plan=plan, held=held, views=from_all_sides(held))
     refused = []
     for right in _right_enough(judge, rough=trained.fitted.rough is not None):
         place = judge.in_int8(right) if int8 else right
@@ -138,14 +138,13 @@ class _Judge:
             return evaluate_images(draft, self.views, backend).accuracy.overall
 
 
-def all_views(images: LabelledImages) -> LabelledImages:
+def from_all_sides(images: LabelledImages) -> LabelledImages:
     """Every image eight times: turned by quarters, and mirrored; the first are the images as they lie."""
-    sides = (images.pixels, images.pixels[..., ::-1])
     return replace(
         images,
-        pixels=np.concatenate([np.rot90(side, quarters, axes=(2, 3)) for side in sides for quarters in range(4)]),
-        labels=np.tile(images.labels, _VIEWS),
-        names=images.names * _VIEWS,
+        pixels=np.concatenate(all_views(images.pixels)),
+        labels=np.tile(images.labels, VIEWS),
+        names=images.names * VIEWS,
     )
 
 

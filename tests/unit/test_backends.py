@@ -14,7 +14,7 @@ from services.core.model.backends import Backend, Library, Precision, open_backe
 from services.core.model.batching import Chips, FixedBatches, Probabilities, batch_size
 from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage, shipped_package
-from tests.models import CLASSES, make_package, network_files
+from tests.models import CLASSES, make_classifier, make_package, network_files
 
 LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,9 +193,11 @@ def test_a_network_that_is_not_on_the_list_is_refused(tmp_path: Path) -> None:
         open_backend(package, name="torch")
 
 
-def contract_of(kind: str, chip_px: int) -> Contract:
+def contract_of(kind: str, chip_px: int, *, second_look: float | None = None) -> Contract:
     shipped = shipped_package("eurosat-rgb").contract
-    return shipped.model_copy(update={"kind": kind, "chip_px": chip_px, "stride_px": chip_px})
+    return shipped.model_copy(
+        update={"kind": kind, "chip_px": chip_px, "stride_px": chip_px, "second_look": second_look}
+    )
 
 
 def test_batches_are_fixed_by_the_contract_alone() -> None:
@@ -253,3 +255,56 @@ def test_the_serving_libraries_answer_the_shipped_classifier_singly(name: Librar
     np.testing.assert_array_equal(
         np.concatenate([backend.predict(chip[None]) for chip in chips]), backend.predict(chips)
     )
+
+
+class Corners:
+    """Answers by a chip's first number, which is another corner in each view: (p, 1 - p, 0 ...)."""
+
+    def __init__(self) -> None:
+        self.chips = 0
+
+    def __call__(self, chips: Chips) -> Probabilities:
+        self.chips += len(chips)
+        answer = np.zeros((len(chips), 10), np.float32)
+        answer[:, 0], answer[:, 1] = chips[:, 0, 0, 0], 1 - chips[:, 0, 0, 0]
+        return answer
+
+
+def with_corners(*corners: tuple[float, float, float, float]) -> Chips:
+    """One chip per four numbers, in its corners."""
+    chips = np.zeros((len(corners), 3, 64, 64), np.float32)
+    chips[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]] = corners
+    return chips
+
+
+def test_a_doubtful_chip_is_answered_from_all_sides_and_a_sure_one_as_it_lies() -> None:
+    network = Corners()
+    batches = FixedBatches(contract_of("classification", 64, second_look=0.8), threads=1, run=network)
+    batches.trial.result(timeout=60)
+    network.chips = 0
+
+    sure, doubtful, sure_of_another = (0.9, 0.1, 0.1, 0.1), (0.7, 0.2, 0.4, 0.5), (0.1, 0.5, 0.5, 0.5)
+    answers = batches.predict(with_corners(sure, doubtful, sure_of_another))
+
+    np.testing.assert_allclose(answers[:, :2], [(0.9, 0.1), (0.45, 0.55), (0.1, 0.9)], rtol=1e-6)
+    assert network.chips == 3 + 8  # the seven other views fill a batch
+
+
+def test_without_a_second_look_the_first_one_counts() -> None:
+    batches = FixedBatches(contract_of("classification", 64, second_look=None), threads=1, run=Corners())
+    assert batches.predict(with_corners((0.5, 0.1, 0.1, 0.1)))[0, 0] == 0.5
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
+def test_a_second_look_depends_on_no_neighbour(tmp_path: Path, name: Library) -> None:
+    package = make_classifier(tmp_path / "chance")
+    chips = make_chips(package, 20) * np.linspace(0.1, 4, 20, dtype=np.float32)[:, None, None, None]
+    backend = open_backend(package, name=name, threads=2)
+    together = backend.predict(chips)
+
+    first = open_backend(package.at_first_look, name=name, threads=2).predict(chips)
+    again = (first != together).any(axis=1)
+    assert 0 < again.sum() < len(chips)
+    assert (first.max(axis=1)[again] < (package.contract.second_look or 0)).all()
+    for alone in (np.concatenate([backend.predict(chip[None]) for chip in chips]), backend.predict(chips[::-1])[::-1]):
+        np.testing.assert_array_equal(alone, together)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pystac
 import pytest
+from pydantic import ValidationError
 from pystac import STACObjectType
 from pystac.extensions.mlm import MLMExtension
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from services.core.errors import ObjectNotFoundError, PackageError
+from services.core.model.contract import Contract
 from services.core.model.mlm import parse_item
 from services.core.model.package import (
     fetch_package,
@@ -21,7 +23,7 @@ from services.core.model.package import (
     write_package_to_store,
 )
 from services.core.testing import MemoryStore
-from tests.models import make_contract, make_package, network_files
+from tests.models import make_classifier, make_contract, make_package, network_files
 
 
 def edited(change: dict[str, Any]) -> dict[str, bytes]:
@@ -100,6 +102,14 @@ def test_a_swapped_band_order_in_the_mlm_part_is_refused() -> None:
     item["properties"]["mlm:input"][0]["bands"].reverse()
     with pytest.raises(PackageError, match="mlm:input"):
         parse_item(item)
+
+
+def test_a_second_look_is_told_to_other_catalogs_and_is_for_classifiers(tmp_path: Path) -> None:
+    package = make_classifier(tmp_path / "chance", second_look=0.8)
+    assert "less than 0.8" in package.item["properties"]["mlm:output"][0]["description"]
+    assert package.at_first_look.contract == make_classifier(tmp_path / "sure", second_look=None).contract
+    with pytest.raises(ValidationError, match="second_look is for a classification"):
+        Contract.model_validate(make_contract().model_dump() | {"second_look": 0.8})
 
 
 def test_a_package_comes_back_from_a_store_as_it_went_in(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from services.training import settle_images
 from services.training.images import LabelledImages
-from services.training.settle_images import Settled, all_views, settle
+from services.training.settle_images import Settled, from_all_sides, settle
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Table:
 def choose(table: Table, monkeypatch: pytest.MonkeyPatch, *, int8: bool = True, rough: Any = "weights") -> Settled:
     monkeypatch.setattr(settle_images, "_Judge", lambda **_: table)
     monkeypatch.setattr(settle_images, "take", lambda images, held: images)
-    monkeypatch.setattr(settle_images, "all_views", lambda images: images)
+    monkeypatch.setattr(settle_images, "from_all_sides", lambda images: images)
     trained: Any = SimpleNamespace(fitted=SimpleNamespace(rough=rough), held=None)
     return settle(trained, SimpleNamespace(), SimpleNamespace(), int8=int8)  # type: ignore[arg-type]
 
@@ -71,7 +71,7 @@ def test_views_are_the_eight_symmetries_of_a_square() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4)).astype(np.uint8)
     labels = np.array([3, 5])
     images = LabelledImages(pixels=pixels, labels=labels, classes=tuple("abcdef"), names=("x", "y"), digest="")
-    views = all_views(images)
+    views = from_all_sides(images)
 
     assert (views.pixels.shape, len(views)) == ((16, 3, 4, 4), 16)
     assert np.array_equal(views.pixels[:2], pixels)

@@ -25,7 +25,7 @@ class TorchBackend:
         self._network = _load_network(package)
         self._name = package.contract.name
         self._lock = threading.Lock()
-        self._batches = FixedBatches(package.contract, threads=1, run=self._infer)
+        self._batches = FixedBatches(package.contract, threads=1, run=self._infer, singly=False)
 
     @property
     def id(self) -> str:

@@ -5,6 +5,9 @@ network's contract, and a chip's answer the same at every place in the batch (te
 not depend on how work was grouped. A lone chip in a batch of 8 costs as much as 8, so where the library answers it bit
 for bit alike by itself, which is tried on noise, it goes by itself. Independent one-thread calls beat one many-thread
 call (numbers in docs/models.md).
+
+Where the contract asks for it, a doubtful chip is looked at again from all sides. That too depends on nothing but the
+chip.
 """
 
 import threading
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 
 from services.core.errors import ContractError, PackageError
 from services.core.model.contract import Contract
+from services.core.model.views import all_views
 
 Chips = NDArray[np.float32]  #: (N, C, h, w), normalised
 Probabilities = NDArray[np.float32]  #: (N, K) or (N, K, h, w)
@@ -40,13 +44,16 @@ def batch_size(contract: Contract) -> int:
 class FixedBatches:
     """Cuts any number of chips into calls of one shape, or of single chips, and runs `threads` of them at a time."""
 
-    def __init__(self, contract: Contract, *, threads: int, run: Callable[[Chips], Probabilities]) -> None:
+    def __init__(
+        self, contract: Contract, *, threads: int, run: Callable[[Chips], Probabilities], singly: bool = True
+    ) -> None:
         """Makes the first call, so that a network which breaks its contract is refused before any work.
 
         Args:
             contract: What the network promises.
             threads: Calls at a time.
             run: Answers a batch of `batch_size` chips, or of one; safe to call from that many threads.
+            singly: Whether single chips are worth a trial. PyTorch answers some of them alike and others not.
 
         Raises:
             PackageError: The network's answer has another shape than its contract says.
@@ -55,6 +62,7 @@ class FixedBatches:
         self._run = run
         self._size = batch_size(contract)
         self._threads = threads
+        self._may_go_singly = singly
         self._lock, self._callers = threading.Lock(), 0
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
@@ -80,12 +88,29 @@ class FixedBatches:
         def fill(part: slice) -> None:
             answers[part] = self._answer(chips[part])
 
+        def look_again(at: int) -> None:
+            answers[at] = self._from_all_sides(chips[at], answers[at])
+
         parts = self._parts(len(chips))
         with self._calling() as callers:
             # Where callers keep all cores busy, or nothing would run beside it, another thread is a way there and back.
             spread = map if len(parts) == 1 or callers >= self._threads else self._pool.map
             list(spread(fill, parts))  # the list raises what a call raised
+            list(spread(look_again, self._doubtful(answers)))
         return answers
+
+    def _doubtful(self, answers: Probabilities) -> list[int]:
+        """Which of the chips are to be looked at again."""
+        least = self._contract.second_look
+        return [] if least is None else np.flatnonzero(answers.max(axis=1) < least).tolist()
+
+    def _from_all_sides(self, chip: NDArray[np.float32], first: Probabilities) -> Probabilities:
+        """(C, n, n) and its answer as it lies -> (K,), the mean over all eight views, always added in one order."""
+        others, total = all_views(chip)[1:], first
+        for part in self._parts(len(others)):
+            for answer in self._answer(others[part]):
+                total = total + answer
+        return total / np.float32(len(others) + 1)
 
     @contextmanager
     def _calling(self) -> Iterator[int]:
@@ -123,13 +148,14 @@ class FixedBatches:
     def _answers_singly(self) -> bool:
         if self._size == 1:
             return True
+        if not self._may_go_singly:
+            return False
         noise = np.random.default_rng(0).standard_normal((self._size, *self._chip_shape()), np.float32)
         try:
-            alone = [self._checked(noise[at : at + 1])[0] for at in (0, self._size - 1)]
+            alone = [self._checked(chip[None])[0] for chip in noise]
         except PackageError:  # a graph that takes whole batches only
             return False
-        together = self._checked(noise)
-        return np.array_equal(alone[0], together[0]) and np.array_equal(alone[1], together[-1])
+        return np.array_equal(np.stack(alone), self._checked(noise))
 
     def _chip_shape(self) -> tuple[int, int, int]:
         """(C, h, w)."""

@@ -62,6 +62,9 @@ class Contract(Record):
     stride_px: int = Field(default=256, ge=1)
     classes: tuple[ModelClass, ...]
     threshold: float | None = None  #: kind `threshold`: a score at or above it is the class of value 1
+    #: Kind `classification`: an answer whose best class is less probable than this is given anew, as the mean over the
+    #: chip's eight turns and mirrorings. None: the first look counts.
+    second_look: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
@@ -80,6 +83,8 @@ class Contract(Record):
             raise ValueError("stride_px must not exceed chip_px")
         if self.kind == "classification" and self.chip_px % self.stride_px:
             raise ValueError("stride_px of a classification must divide chip_px")
+        if self.second_look is not None and self.kind != "classification":
+            raise ValueError("second_look is for a classification: it names a chip, however that is turned")
         if [c.value for c in self.classes] != list(range(len(self.classes))):
             raise ValueError("class values must count from 0 in order")
         return self

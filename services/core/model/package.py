@@ -22,7 +22,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -67,6 +67,11 @@ class ModelPackage:
     def network(self) -> dict[str, Any]:
         """`name` and `arguments` of the network page in core/model/networks that takes the weights; may be empty."""
         return dict(self.item["properties"].get("swath:network", {}))
+
+    @property
+    def at_first_look(self) -> "ModelPackage":
+        """The same with every answer as its network gives it: nothing is looked at twice."""
+        return replace(self, contract=self.contract.model_copy(update={"second_look": None}))
 
     def read(self, name: str) -> bytes:
         """One file's bytes, exactly those the digest speaks of.
