@@ -8,17 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.api_servers import Server, fastapi_server, litserve_server, our_server
-from tests.bench.images import write_form, write_jpeg
+from tests.bench.images import KINDS, eurosat_zip, write_requests
 from tests.bench.process import BenchError, best, interleaved
 from tests.bench.rows import Finding, Line, Place, missed
 
 _CLIENTS = 64
 _WHAT = f"/predict, 64 px JPEG, {_CLIENTS} clients"
-#: Sent by wrk for every request; what it counted comes back as one line of JSON.
+#: Images that are sent in turn.
+_IMAGES = 200
+#: For wrk: one request after another from a folder; what it counted comes back as one line of JSON.
 _SCRIPT = """
-local file = io.open("{body}", "rb")
-wrk.method, wrk.body = "POST", file:read("*a")
+local requests, at = {{}}, 0
 wrk.headers["Content-Type"] = "{kind}"
+function init()
+  for index = 0, {count} - 1 do
+    local file = io.open("{folder}/" .. index .. ".{suffix}", "rb")
+    requests[index] = wrk.format("POST", nil, nil, file:read("*a"))
+    file:close()
+  end
+end
+function request()
+  at = (at + 1) % {count}
+  return requests[at]
+end
 function done(summary, latency)
   local e = summary.errors
   print(string.format('{{"requests":%d,"seconds":%f,"refused":%d,"lost":%d,"p50_ms":%f,"p99_ms":%f}}',
@@ -34,8 +46,8 @@ def measure_api(place: Place) -> Finding:
     if wrk is None:
         raise BenchError("wrk is not installed; run: apt-get install wrk")
     model = Path(place.models["tiles"])
-    raw = _script(place.folder / "raw.lua", write_jpeg(place.folder / "x.jpg"), "image/jpeg")
-    form = _script(place.folder / "form.lua", *write_form(place.folder / "x.form"))
+    write_requests(place.folder / "requests", count=_IMAGES)
+    raw, form = (_script(place.folder, suffix) for suffix in ("jpg", "form"))
     span_s = 3 if place.quick else 15
     ours = our_server(model, place.home("api"), place.network_settings)
     peers = {"torch": fastapi_server(model, place.home("fastapi"))}
@@ -104,10 +116,12 @@ def _errors(minute: dict[str, Any]) -> Line:
 
 
 def _remark(ours: Server) -> str:
+    kind = "drawn" if eurosat_zip() is None else "real"
     return (
-        "Service: wrk with one thread on the same cores as the service; every server alone on the machine in its turn, "
-        f"without an access log; ours gave its first answer {ours.first_answer_s:.1f} s after its process began. "
-        "LitServe takes no raw bodies, so it and ours are compared by forms."
+        f"Service: {_IMAGES} {kind} images in turn, sent by wrk with one thread on the same cores; every "
+        "server alone on the machine in its turn, without an access log; ours gave its first answer "
+        f"{ours.first_answer_s:.1f} s after its process began. LitServe takes no raw bodies, so it and ours are "
+        "compared by forms."
     )
 
 
@@ -134,8 +148,11 @@ def _wrk(wrk: str, url: str, script: Path, span_s: int) -> dict[str, Any]:
     return {**found, "per_s": (found["requests"] - found["refused"]) / found["seconds"]}
 
 
-def _script(path: Path, body: Path, kind: str) -> Path:
-    path.write_text(_SCRIPT.format(body=body, kind=kind))
+def _script(folder: Path, suffix: str) -> Path:
+    path = folder / f"{suffix}.lua"
+    path.write_text(
+        _SCRIPT.format(kind=KINDS[suffix], suffix=suffix, count=_IMAGES, folder=folder / "requests"), encoding="utf-8"
+    )
     return path
 
 

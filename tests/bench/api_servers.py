@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.images import write_form
+from tests.bench.images import KINDS, write_requests
 from tests.bench.process import ROOT, BenchError
 
 _LONGEST_START_S = 120
@@ -46,8 +46,9 @@ class Server:
                 _end(process)
 
     def _await(self, url: str, process: "subprocess.Popen[bytes]") -> None:
-        body, kind = write_form(self.folder / "probe.form")
-        request = urllib.request.Request(f"{url}/predict", body.read_bytes(), {"Content-Type": kind})
+        write_requests(self.folder / "probe", count=1)
+        body = (self.folder / "probe" / "0.form").read_bytes()
+        request = urllib.request.Request(f"{url}/predict", body, {"Content-Type": KINDS["form"]})
         deadline = time.monotonic() + _LONGEST_START_S
         while time.monotonic() < deadline and process.poll() is None:
             try:

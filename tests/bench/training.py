@@ -1,19 +1,13 @@
 """Rows of training: EuroSAT epochs a minute against a plain PyTorch DataLoader loop of the same network."""
 
-import os
-from pathlib import Path
-
-from tests.bench.images import write_images
+from tests.bench.images import eurosat_zip, write_images
 from tests.bench.process import best, interleaved, run_child
 from tests.bench.rows import Finding, Line, Place
-
-#: The real images where they are, as everywhere; else noise, which costs a network the same.
-_REAL = Path(os.environ.get("SWATH_TEST_DATA", "../shared/data")) / "eurosat" / "EuroSAT_RGB_train.zip"
 
 
 def measure_training(place: Place) -> Finding:
     """The whole schedule of `swath train eurosat`, and its dearest epoch, both against the loop of a tutorial."""
-    data = _REAL if _REAL.is_file() else write_images(place.folder / "images", count=512)
+    data = eurosat_zip() or write_images(place.folder / "images", count=512)
     wish = {"data": str(data), "steps": 3 if place.quick else 10}
     found = interleaved(
         min(place.rounds, 2),
