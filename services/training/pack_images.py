@@ -77,7 +77,7 @@ def pack_images(
         "model": {"name": contract.name},  # its digest is not known before this file is
         "training": _training(trained, images, plan) | {"rough_share": settled.rough_share},
         "altered": altered,
-        "int8": settled.int8_as_json(),
+        "all_views": settled.as_json(),
         "temperature": round(settled.temperature, 4),
         "bf16_against_fp32": rounding.as_json(),
         "images_per_second": speeds,

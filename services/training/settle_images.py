@@ -12,6 +12,7 @@ Source: Wortsman et al. 2022, https://arxiv.org/abs/2109.01903
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +21,13 @@ import torch
 from torch import nn
 
 from services.core.log import get_logger
-from services.core.model.backends import Precision, open_backend
-from services.core.model.package import INT8_GRAPH
+from services.core.model.backends import Backend, Precision, open_backend
+from services.core.model.package import INT8_GRAPH, ModelPackage
 from services.core.model.views import VIEWS, all_views
 from services.training.calibration import calibrate
 from services.training.classification import ImagePlan, Trained
 from services.training.draft import drafted
-from services.training.evaluate_images import evaluate_images, image_chips
+from services.training.evaluate_images import evaluate_images, image_chips, predict_images
 from services.training.export import onnx_bytes
 from services.training.half import round_to_half
 from services.training.image_files import model_json, network_files
@@ -53,18 +54,17 @@ class Settled:
     accuracy: float  #: over all views of the held images, in fp32
     int8_accuracy: float | None = None  #: None: int8 was not tried
     int8: bytes | None = None  #: the graph; None: not tried, or it lost too much
+    first_look: float | None = None  #: fp32 accuracy if no chip were looked at again; None: not asked
+    looked_again: float | None = None  #: share of the views
 
-    def int8_as_json(self) -> dict[str, Any] | None:
-        """What was found of int8, for metrics.json; None: it was not tried."""
-        if self.int8_accuracy is None:
-            return None
-        return {
-            "views": VIEWS,
-            "fp32": round(self.accuracy, 6),
-            "int8": round(self.int8_accuracy, 6),
-            "kept": self.int8 is not None,
-            "tolerance": TOLERANCE,
-        }
+    def as_json(self) -> dict[str, Any]:
+        """What was found over all views, for metrics.json."""
+        found: dict[str, Any] = {"views": VIEWS, "fp32": round(self.accuracy, 6)}
+        if self.first_look is not None and self.looked_again is not None:
+            found |= {"first_look": round(self.first_look, 6), "looked_again": round(self.looked_again, 6)}
+        if self.int8_accuracy is not None:
+            found |= {"int8": round(self.int8_accuracy, 6), "kept": self.int8 is not None, "tolerance": TOLERANCE}
+        return found
 
 
 def settle(trained: Trained, images: LabelledImages, plan: ImagePlan, *, int8: bool) -> Settled:
@@ -78,8 +78,12 @@ def settle(trained: Trained, images: LabelledImages, plan: ImagePlan, *, int8: b
     """
     held = take(images, trained.held)
     judge = _Judge(trained=trained, images=images, plan=plan, held=held, views=from_all_sides(held))
+    return judge.at_first_look(_choose(judge, rough=trained.fitted.rough is not None, int8=int8))
+
+
+def _choose(judge: "_Judge", *, rough: bool, int8: bool) -> Settled:
     refused = []
-    for right in _right_enough(judge, rough=trained.fitted.rough is not None):
+    for right in _right_enough(judge, rough=rough):
         place = judge.in_int8(right) if int8 else right
         log.info("weights tried", rough_share=place.rough_share, accuracy=place.accuracy, int8=place.int8_accuracy)
         if not int8 or place.int8 is not None:
@@ -130,12 +134,28 @@ class _Judge:
         kept = _no_worse(accuracy, place.accuracy)
         return replace(place, int8_accuracy=accuracy, int8=graph if kept else None)
 
+    def at_first_look(self, place: Settled) -> Settled:
+        """The same, and what its second look has to do with it."""
+        least = self.trained.contract.second_look
+        if least is None:
+            return place
+        with self._drafted(place.network, place.files) as draft:
+            backend = _opened(draft.at_first_look, "fp32")
+            first = predict_images(draft.contract, self.views.pixels, backend)
+        right = first.argmax(axis=1) == self.views.labels
+        return replace(place, first_look=float(right.mean()), looked_again=float((first.max(axis=1) < least).mean()))
+
     def _accuracy(self, network: nn.Module, files: Mapping[str, bytes], precision: Precision) -> float:
+        with self._drafted(network, files) as draft:
+            return evaluate_images(draft, self.views, _opened(draft, precision)).accuracy.overall
+
+    def _drafted(self, network: nn.Module, files: Mapping[str, bytes]) -> AbstractContextManager[ModelPackage]:
         claimed = ("fp32", "int8") if INT8_GRAPH in files else ("fp32",)
-        told = model_json(network, self.trained.contract, self.plan.recipe, claimed)
-        with drafted({**files, "model.json": told}) as draft:
-            backend = open_backend(draft, name="openvino", precision=precision, threads=torch.get_num_threads())
-            return evaluate_images(draft, self.views, backend).accuracy.overall
+        return drafted({**files, "model.json": model_json(network, self.trained.contract, self.plan.recipe, claimed)})
+
+
+def _opened(package: ModelPackage, precision: Precision) -> Backend:
+    return open_backend(package, name="openvino", precision=precision, threads=torch.get_num_threads())
 
 
 def from_all_sides(images: LabelledImages) -> LabelledImages:
