@@ -28,8 +28,9 @@ judge it here. The package holds the very network that was judged.
 
 **{percent(held["accuracy"], 2)} %** of the {held["images"]} images it never learned from are named right as they
 lie, and **{percent(views["fp32"], 2)} %** in all their eight turns and mirrorings, which is the fairer figure. These
-images also chose the epoch (number {training["best_epoch"]}) and how far the weights went from there towards those of the last
-epochs, which saw rougher images ({percent(training["rough_share"])} % of the way), so both lean to the good side.
+images also chose the epoch (number {training["best_epoch"]}) and how far the weights went from there towards those of
+the last epochs, which saw rougher images ({percent(training["rough_share"])} % of the way), so both lean to the good
+side.
 {_second_look(views)}
 {_cross_validation(metrics)}
 | class | images | precision % | recall % | F1 % |
