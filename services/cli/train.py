@@ -57,6 +57,7 @@ class EurosatWish:
     epochs: int | None
     folds: int  #: 0 or 1: no cross-validation
     fold_epochs: int | None
+    rough_cost: float  #: share of answers that robustness may cost
     seed: int
 
 
@@ -73,7 +74,7 @@ def train_eurosat_command(data: str, out: str, wish: EurosatWish, *, as_json: bo
     configure_logging(load_settings().log_level)
     images = read_labelled_images(Path(data))
     EUROSAT_RGB.check_classes(images.classes, data)
-    plan = ImagePlan(recipe=EUROSAT_RGB, seed=wish.seed)
+    plan = ImagePlan(recipe=EUROSAT_RGB, seed=wish.seed, rough_cost=wish.rough_cost)
     work = Path(f"{out.rstrip('/')}.training")
     with _image_epochs() as progress:
         found = None

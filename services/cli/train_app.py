@@ -50,6 +50,9 @@ def train_eurosat(
     epochs: Annotated[int | None, typer.Option(help="Default: the schedule's own.", min=3)] = None,
     folds: Annotated[int, typer.Option(help="Cross-validate first, in so many parts; 0: don't.", min=0, max=20)] = 0,
     fold_epochs: Annotated[int | None, typer.Option(help="Epochs of each fold. Default: as --epochs.", min=3)] = None,
+    rough_cost: Annotated[
+        float, typer.Option(help="Points that staying right on images saved again, blurred or grainy may cost.", min=0)
+    ] = 0.1,
     seed: Annotated[int, typer.Option()] = 1,
     as_json: Json = False,
     debug: Debug = False,
@@ -58,5 +61,5 @@ def train_eurosat(
     from services.cli.train import EurosatWish, train_eurosat_command
 
     del debug
-    wanted = EurosatWish(epochs=epochs, folds=folds, fold_epochs=fold_epochs, seed=seed)
+    wanted = EurosatWish(epochs=epochs, folds=folds, fold_epochs=fold_epochs, rough_cost=rough_cost / 100, seed=seed)
     leave(train_eurosat_command(data, out, wanted, as_json=as_json))

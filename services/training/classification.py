@@ -32,13 +32,16 @@ class ImagePlan:
     seed: int = 1
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    #: How much less of all views of the held images may be right than with the best weights, for staying right on
+    #: rougher images. It decides where on the way between two networks the weights come to rest, not on the two.
+    rough_cost: float = 0.001
 
     def of_epochs(self, epochs: int | None) -> "ImagePlan":
         """The same plan in about this many epochs; None: as it is."""
         return self if epochs is None else replace(self, schedule=self.schedule.of_epochs(epochs))
 
     def digest(self, images: LabelledImages, held: Indices) -> str:
-        """Of everything the weights depend on: a checkpoint with another one is no beginning of this training."""
+        """Of everything the training depends on: a checkpoint with another one is no beginning of this training."""
         facts = {
             "plan": [self.recipe.model_dump(mode="json"), self.seed, asdict(self.schedule), asdict(self.augmentation)],
             "images": images.digest,

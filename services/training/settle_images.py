@@ -11,7 +11,7 @@ them as they lie.
 Source: Wortsman et al. 2022, https://arxiv.org/abs/2109.01903
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,7 +37,7 @@ from services.training.split_images import all_but, take
 
 log = get_logger(__name__)
 
-#: What roughness may cost, and what int8 may cost after that: 0.1 points each, over all views of the held images.
+#: What int8 may cost: 0.1 points over all views of the held images.
 TOLERANCE = 0.001
 #: Places tried from the weights of the rough epochs, 1, towards the best ones, 0; the first that will do is taken.
 _SHARES = tuple(step / 10 for step in range(10, 0, -1))
@@ -78,12 +78,13 @@ def settle(trained: Trained, images: LabelledImages, plan: ImagePlan, *, int8: b
     """
     held = take(images, trained.held)
     judge = _Judge(trained=trained, images=images, plan=plan, held=held, views=from_all_sides(held))
-    return judge.at_first_look(_choose(judge, rough=trained.fitted.rough is not None, int8=int8))
+    shares = _SHARES if trained.fitted.rough is not None else ()
+    return judge.at_first_look(_choose(judge, _right_enough(judge, shares, plan.rough_cost), int8=int8))
 
 
-def _choose(judge: "_Judge", *, rough: bool, int8: bool) -> Settled:
+def _choose(judge: "_Judge", places: Iterator[Settled], *, int8: bool) -> Settled:
     refused = []
-    for right in _right_enough(judge, rough=rough):
+    for right in places:
         place = judge.in_int8(right) if int8 else right
         log.info("weights tried", rough_share=place.rough_share, accuracy=place.accuracy, int8=place.int8_accuracy)
         if not int8 or place.int8 is not None:
@@ -92,12 +93,12 @@ def _choose(judge: "_Judge", *, rough: bool, int8: bool) -> Settled:
     return refused[0]
 
 
-def _right_enough(judge: "_Judge", *, rough: bool) -> Iterator[Settled]:
+def _right_enough(judge: "_Judge", shares: Sequence[float], rough_cost: float) -> Iterator[Settled]:
     """Places as right as the best one, the roughest first and the best one last."""
     best = judge.in_floats(0.0)
-    for share in _SHARES if rough else ():
+    for share in shares:
         place = judge.in_floats(share)
-        if _no_worse(place.accuracy, best.accuracy):
+        if _no_worse(place.accuracy, best.accuracy, rough_cost):
             yield place
     yield best
 
@@ -131,7 +132,7 @@ class _Judge:
         plain = onnx_bytes(place.network, bands=len(contract.bands), chip_px=contract.chip_px)
         graph = int8_onnx(plain, image_chips(contract, self.images.pixels[chosen]))
         accuracy = self._accuracy(place.network, {**place.files, INT8_GRAPH: graph}, "int8")
-        kept = _no_worse(accuracy, place.accuracy)
+        kept = _no_worse(accuracy, place.accuracy, TOLERANCE)
         return replace(place, int8_accuracy=accuracy, int8=graph if kept else None)
 
     def at_first_look(self, place: Settled) -> Settled:
@@ -168,5 +169,5 @@ def from_all_sides(images: LabelledImages) -> LabelledImages:
     )
 
 
-def _no_worse(accuracy: float, than: float) -> bool:
-    return accuracy >= than - TOLERANCE - 1e-9
+def _no_worse(accuracy: float, than: float, tolerance: float) -> bool:
+    return accuracy >= than - tolerance - 1e-9

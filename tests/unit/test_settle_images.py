@@ -30,24 +30,39 @@ class Table:
     def in_int8(self, place: Settled) -> Settled:
         self.tried.append(place.rough_share)
         accuracy = self.int8.get(place.rough_share, 0.0)
-        kept = settle_images._no_worse(accuracy, place.accuracy)
+        kept = settle_images._no_worse(accuracy, place.accuracy, settle_images.TOLERANCE)
         return replace(place, int8_accuracy=accuracy, int8=b"graph" if kept else None)
 
     def at_first_look(self, place: Settled) -> Settled:
         return replace(place, first_look=0.97, looked_again=0.02)
 
 
-def choose(table: Table, monkeypatch: pytest.MonkeyPatch, *, int8: bool = True, rough: Any = "weights") -> Settled:
+def choose(
+    table: Table,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    int8: bool = True,
+    rough: Any = "weights",
+    rough_cost: float = 0.001,
+) -> Settled:
     monkeypatch.setattr(settle_images, "_Judge", lambda **_: table)
     monkeypatch.setattr(settle_images, "take", lambda images, held: images)
     monkeypatch.setattr(settle_images, "from_all_sides", lambda images: images)
     trained: Any = SimpleNamespace(fitted=SimpleNamespace(rough=rough), held=None)
-    return settle(trained, SimpleNamespace(), SimpleNamespace(), int8=int8)  # type: ignore[arg-type]
+    plan: Any = SimpleNamespace(rough_cost=rough_cost)
+    return settle(trained, plan, plan, int8=int8)
 
 
 def test_the_roughest_place_that_loses_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(floats={1.0: 0.95, 0.7: 0.9791, 0.6: 0.9789, 0.0: 0.98})
     assert choose(table, monkeypatch, int8=False).rough_share == 0.7
+
+
+def test_who_wants_it_rougher_says_what_that_may_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(floats={1.0: 0.95, 0.7: 0.9791, 0.6: 0.9789, 0.0: 0.98}, int8={1.0: 0.9485})
+    settled = choose(table, monkeypatch, rough_cost=0.03)
+    assert (settled.rough_share, settled.int8) == (1.0, None)
+    assert choose(table, monkeypatch, int8=False, rough_cost=0.0).rough_share == 0.0
 
 
 def test_int8_has_its_own_say(monkeypatch: pytest.MonkeyPatch) -> None:
