@@ -6,7 +6,7 @@ from services.core.errors import RequestError
 from services.core.model.contract import Contract, ModelClass, Rendering
 from services.core.records import Record
 
-#: A chip named with less than this is looked at from all sides. EuroSAT: an eighth more work, an eighth fewer errors.
+#: A chip named with less than this is looked at from all sides. EuroSAT: a ninth more work, an eighth fewer errors.
 _SECOND_LOOK = 0.8
 
 

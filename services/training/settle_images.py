@@ -55,12 +55,12 @@ class Settled:
     int8_accuracy: float | None = None  #: None: int8 was not tried
     int8: bytes | None = None  #: the graph; None: not tried, or it lost too much
     first_look: float | None = None  #: fp32 accuracy if no chip were looked at again; None: not asked
-    looked_again: float | None = None  #: share of the views
+    looked_again: float = 0.0  #: share of the views
 
     def as_json(self) -> dict[str, Any]:
         """What was found over all views, for metrics.json."""
         found: dict[str, Any] = {"views": VIEWS, "fp32": round(self.accuracy, 6)}
-        if self.first_look is not None and self.looked_again is not None:
+        if self.first_look is not None:
             found |= {"first_look": round(self.first_look, 6), "looked_again": round(self.looked_again, 6)}
         if self.int8_accuracy is not None:
             found |= {"int8": round(self.int8_accuracy, 6), "kept": self.int8 is not None, "tolerance": TOLERANCE}

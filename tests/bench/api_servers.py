@@ -35,6 +35,7 @@ class Server:
         url = f"http://127.0.0.1:{port}"
         environment = {name: value.replace("PORT", port) for name, value in self.environment.items()}
         words = [word.replace("PORT", port) for word in self.words]
+        write_requests(self.folder / "probe", count=1)
         began = time.perf_counter()
         with (self.folder / "server.log").open("wb") as log:
             process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -46,7 +47,6 @@ class Server:
                 _end(process)
 
     def _await(self, url: str, process: "subprocess.Popen[bytes]") -> None:
-        write_requests(self.folder / "probe", count=1)
         body = (self.folder / "probe" / "0.form").read_bytes()
         request = urllib.request.Request(f"{url}/predict", body, {"Content-Type": KINDS["form"]})
         deadline = time.monotonic() + _LONGEST_START_S

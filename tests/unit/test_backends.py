@@ -295,7 +295,7 @@ def test_without_a_second_look_the_first_one_counts() -> None:
     assert batches.predict(with_corners((0.5, 0.1, 0.1, 0.1)))[0, 0] == 0.5
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
+@pytest.mark.parametrize("name", LIBRARIES)
 def test_a_second_look_depends_on_no_neighbour(tmp_path: Path, name: Library) -> None:
     package = make_classifier(tmp_path / "chance")
     chips = make_chips(package, 20) * np.linspace(0.1, 4, 20, dtype=np.float32)[:, None, None, None]

@@ -148,23 +148,20 @@ def _output(contract: Contract) -> dict[str, Any]:
     """Probabilities, and what each class is called."""
     whole = contract.kind == "segmentation"
     shape = [-1, len(contract.classes), *([contract.chip_px] * 2 if whole else [])]
-    again = (
-        {}
-        if contract.second_look is None
-        else {
-            "description": f"Where the best class has less than {contract.second_look:g}, the mean over the chip's "
-            "eight turns and mirrorings."
-        }
-    )
     return {
         "name": "probabilities",
-        **again,
+        **({} if contract.second_look is None else {"description": _second_look(contract.second_look)}),
         "tasks": [_TASKS[contract.kind]],
         "result": {"shape": shape, "dim_order": list(_RASTER if whole else _TILE), "data_type": "float32"},
         "classification:classes": [
             {"value": c.value, "name": c.name, "color_hint": c.color[1:].upper()} for c in contract.classes
         ],
     }
+
+
+def _second_look(least: float) -> str:
+    """What the graph alone does not do."""
+    return f"Where the best class has less than {least:g}, the mean over the chip's eight turns and mirrorings."
 
 
 def _bands(contract: Contract) -> list[dict[str, str]]:

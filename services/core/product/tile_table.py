@@ -23,7 +23,7 @@ from services.core.storage.files import local_errors
 from services.core.unit import COMPUTED, STATES, UnitBlock
 
 _GROUP_ROWS = 4_096
-#: Rows made at once: polygons weigh 4 KiB each until they are bytes, and a group of them would be the peak of a run.
+#: Rows made at once: each weighs some 4 KiB while it is made, and a whole group of them would be the peak of a run.
 _MADE_ROWS = 512
 _WRITER = {"compression": "zstd", "compression_level": 3, "use_dictionary": ["state", "class"]}
 
