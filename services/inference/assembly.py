@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.core.errors import CoverageError, ObjectNotFoundError
+from services.core.heap import trim_heap
 from services.core.product.publish import publish
 from services.core.product.spec import ProductSpec
 from services.core.raster.crop import crop_like
@@ -58,6 +59,8 @@ def _assemble(site: Site, task: Task, stop: threading.Event) -> Product:
     """The files first, then the row that points to them."""
     if missing := site.ledger.pending(task.run.id):
         raise UnitLostError(f"{missing} units of run {task.run.id} are not done; compute them with: {_resume(task)}")
+    # What the network worked in is free now, a quarter of the process: without this the map would come on top of it.
+    trim_heap()
     blocks = _blocks(site, task, stop)
     product = publish(_spec(site, task), blocks, out=task.run.out, settings=site.settings, scratch=site.scratch)
     site.catalog.add_product(product)
