@@ -52,8 +52,9 @@ def test_a_chip_gets_the_same_bits_whatever_is_beside_it(package: ModelPackage, 
     np.testing.assert_array_equal(backend.predict(chips[::-1]), together[::-1])
 
 
-def test_where_chips_lie_in_memory_changes_no_bit(package: ModelPackage, backend: Backend) -> None:
-    chips = make_chips(package, 2)
+@pytest.mark.parametrize("count", [2, 8])
+def test_where_chips_lie_in_memory_changes_no_bit(package: ModelPackage, backend: Backend, count: int) -> None:
+    chips = make_chips(package, count)
     expected = backend.predict(chips)
     room = np.empty(chips.nbytes + 64, np.uint8)
     for offset in range(0, 64, 4):
@@ -228,17 +229,28 @@ def test_what_fills_no_batch_goes_chip_by_chip_where_it_is_answered_alike(count:
     assert answered(network, count) == calls
 
 
+@pytest.mark.parametrize(("count", "calls"), [(6, [1] * 6), (8, [8]), (14, [8] + [1] * 6)])
+def test_large_chips_never_fill_a_batch_up_with_nothing(count: int, calls: list[int]) -> None:
+    assert answered(Network(), count, chip_px=256) == calls
+
+
+@pytest.mark.parametrize(("count", "calls"), [(8, [1] * 8), (16, [8, 8])])
+def test_large_chips_go_alone_where_a_thread_would_have_nothing_to_do(count: int, calls: list[int]) -> None:
+    assert answered(Network(), count, chip_px=256, threads=2) == calls
+
+
+@pytest.mark.parametrize("chip_px", [64, 256])
 @pytest.mark.parametrize("network", [Network(drift=1e-6), Network(singly=False)])
-def test_chips_never_go_singly_where_that_changes_an_answer(network: Network) -> None:
-    assert answered(network, 9) == [8, 8]
+def test_chips_never_go_singly_where_that_changes_an_answer(network: Network, chip_px: int) -> None:
+    assert answered(network, 9, chip_px=chip_px) == [8, 8]
 
 
-def answered(network: Network, count: int) -> list[int]:
+def answered(network: Network, count: int, *, chip_px: int = 64, threads: int = 1) -> list[int]:
     """Sizes of the calls that so many chips take, once it is known how they may go."""
-    batches = FixedBatches(contract_of("classification", 64), threads=1, run=network)
+    batches = FixedBatches(contract_of("classification", chip_px), threads=threads, run=network)
     batches.trial.result(timeout=60)
     network.calls.clear()
-    chips = np.zeros((count, 3, 64, 64), np.float32)
+    chips = np.zeros((count, 3, chip_px, chip_px), np.float32)
     chips[:, 0, 0, 0] = np.arange(count)
     np.testing.assert_array_equal(batches.predict(chips)[:, 0], np.arange(count))
     return network.calls

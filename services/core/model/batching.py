@@ -29,6 +29,8 @@ Probabilities = NDArray[np.float32]  #: (N, K) or (N, K, h, w)
 #: overflow, which a segmentation does first, because its last layers are as wide as its chips.
 _CALL_PX = {"classification": 2**19, "segmentation": 2**15}
 _CALL_CHIPS = 8
+#: From this side on a chip costs alone what it costs in a batch, give or take 4 % (docs/models.md, "Threads").
+_ALONE_PX = 128
 
 #: Held for a library's first call. OpenVINO 2026.4's binding hangs for good if two threads make their first calls at
 #: once: one holds the GIL and waits for a C++ guard (pybind11's numpy API, imported on first use), whose owner waits
@@ -91,8 +93,8 @@ class FixedBatches:
         def look_again(at: int) -> None:
             answers[at] = self._from_all_sides(chips[at], answers[at])
 
-        parts = self._parts(len(chips))
         with self._calling() as callers:
+            parts = self._parts(len(chips), idle=self._threads - callers)
             # Where callers keep all cores busy, or nothing would run beside it, another thread is a way there and back.
             spread = map if len(parts) == 1 or callers >= self._threads else self._pool.map
             list(spread(fill, parts))  # the list raises what a call raised
@@ -124,20 +126,29 @@ class FixedBatches:
             with self._lock:
                 self._callers -= 1
 
-    def _parts(self, count: int) -> list[slice]:
-        """One for each call: whole batches, then what is left, chip by chip while that is cheaper than a batch."""
-        whole = count - count % self._size
+    def _parts(self, count: int, *, idle: int = 0) -> list[slice]:
+        """One for each call: whole batches, then what is left, chip by chip while that is cheaper than a batch.
+
+        Chips that are as cheap alone go alone too where `idle` threads would find no batch to work on.
+        """
+        cheap, whole = self._contract.chip_px >= _ALONE_PX, count - count % self._size
+        if cheap and whole // self._size <= idle:
+            whole = 0
         parts = [slice(start, start + self._size) for start in range(0, whole, self._size)]
-        step = 1 if self._singly() and count - whole <= self._size // 2 else self._size
+        few = cheap or count - whole <= self._size // 2
+        step = 1 if self._singly() and few else self._size
         return parts + [slice(start, min(start + step, count)) for start in range(whole, count, step)]
 
     def _answer(self, chips: Chips) -> Probabilities:
         """Of at most a batch of chips."""
         size = 1 if len(chips) == 1 and self._singly() else self._size
-        # Whole, contiguous and always in the same place: fresh megabytes would be mapped and cleared for every call.
+        # Whole and always in the same place: fresh megabytes would be mapped and cleared for every call.
         if not hasattr(self._local, "batch"):
             self._local.batch = np.empty((self._size, *self._chip_shape()), np.float32)
         batch: Chips = self._local.batch[:size]
+        # Strides tell more than numpy's flag, which calls a reversed array of one chip contiguous.
+        if len(chips) == size and chips.strides == batch.strides and chips.flags.carray:
+            return self._checked(chips)
         batch[: len(chips)] = chips
         batch[len(chips) :] = 0
         return self._checked(batch)[: len(chips)]
