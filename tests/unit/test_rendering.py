@@ -70,6 +70,17 @@ def test_stored_pictures_pass_as_they_are() -> None:
 def test_a_picture_beside_a_raw_band_passes_as_it_is() -> None:
     assert levels([0, 77, 255], band("uint8"), band("uint16", scale=1e-4)) == [0, 77, 255]
 
+def test_on_the_way_to_another_place_the_numbers_are_the_same_and_the_first_ones_stay() -> None:
+    model, bands = contract(bands=("red",), mean=(100.0,), std=(50.0,)), [band("uint16", scale=1e-4)]
+    norm, valid = plan_normalisation(model, bands), np.array([[True, True, False]])
+    stored: Pixels = np.array([[[1375, 2750, 9]]], np.float32)
+    before, there = stored.copy(), np.empty_like(stored)
+
+    assert normalise(stored, valid, norm, out=there) is there
+
+    np.testing.assert_array_equal(stored, before)
+    np.testing.assert_array_equal(there, normalise(stored.copy(), valid, norm))
+
 
 def test_every_level_survives_the_way_through_sentinel_numbers() -> None:
     stored = [round((level - 1) / 254 * 2750) for level in range(1, 256)]

@@ -49,7 +49,9 @@ class PredictTiles:
 
     def compute(self, out: Window, tiles: tuple[Tile, ...], bench: Bench) -> Tile:
         source, overlapping = tiles[0], self.stride_px < self.chip_px
-        pixels = normalise(source.data.copy(), source.valid, self.norm) if overlapping else source.data
+        pixels = source.data
+        if overlapping:
+            pixels = normalise(pixels, source.valid, self.norm, out=np.empty_like(pixels))
         chips = np.empty((out.size, len(pixels), self.chip_px, self.chip_px), np.float32)
         fractions = np.zeros((out.size, self._across, self._across), np.float32)
         for index in range(out.size):
@@ -57,9 +59,10 @@ class PredictTiles:
             cut = chip.within(source.window)
             valid = None if source.valid is None else source.valid[cut]
             part = chips[index, :, : chip.height, : chip.width]
-            part[:] = pixels[:, *cut]
-            if not overlapping:  # each pixel is in one chip: in its place it is normalised without a copy of its own
-                normalise(part, valid, self.norm)
+            if overlapping:
+                part[:] = pixels[:, *cut]
+            else:  # each pixel is in one chip: it is normalised on its way there
+                normalise(pixels[:, *cut], valid, self.norm, out=part)
             _fill(chips[index], part.shape[1:], valid)
             fractions[index] = self._fractions(chip, source)
         usable = fractions.any(axis=(1, 2))

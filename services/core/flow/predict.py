@@ -52,9 +52,7 @@ class Predict:
         chips = np.zeros((len(tiles), len(self.norm.gain), self.chip_px, self.chip_px), np.float32)
         for chip, tile in zip(chips, tiles, strict=True):
             height, width = tile.window.shape
-            part = chip[:, :height, :width]
-            part[:] = tile.data
-            normalise(part, tile.valid, self.norm)
+            normalise(tile.data, tile.valid, self.norm, out=chip[:, :height, :width])
         answers = bench.predict(self.model_digest, chips)  # (N, K, chip, chip)
         if answers.shape != (len(tiles), len(self.classes), self.chip_px, self.chip_px):
             raise ContractError(f"the network answered {answers.shape} to chips {chips.shape}; its package is wrong")

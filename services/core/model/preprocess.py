@@ -65,32 +65,37 @@ def _plan_drawing(contract: Contract, bands: Sequence[Band]) -> Drawing | None:
     return Drawing(gain, bias, lows, highs)
 
 
-def normalise(pixels: Pixels, valid: Valid | None, norm: Normalisation) -> Pixels:
-    """Normalise stored numbers in place; pixels that are not valid become 0, the training mean.
+def normalise(pixels: Pixels, valid: Valid | None, norm: Normalisation, *, out: Pixels | None = None) -> Pixels:
+    """Normalise stored numbers, in place or on the way to their place; pixels that are not valid become 0, the mean.
 
     Args:
-        pixels: (C, H, W) in the contract's band order, stored numbers; overwritten.
+        pixels: (C, H, W) in the contract's band order, stored numbers; overwritten if there is no `out`.
         valid: (H, W), True is usable; None: all are.
         norm: From `plan_normalisation`.
+        out: (C, H, W) to be filled; a copy and a pass over it less than copying first.
+
+    Returns:
+        `out`, or `pixels`.
     """
+    out = pixels if out is None else out
     if norm.drawing is not None:
-        _draw(pixels, norm.drawing)
+        pixels = _draw(pixels, norm.drawing, out)
     gain, bias = _columns(norm)
-    np.multiply(pixels, gain, out=pixels)
-    np.add(pixels, bias, out=pixels)
+    np.multiply(pixels, gain, out=out)
+    np.add(out, bias, out=out)
     if valid is not None:
-        pixels[:, ~valid] = 0.0
-    return pixels
+        out[:, ~valid] = 0.0
+    return out
 
 
-def _draw(pixels: Pixels, drawing: Drawing) -> None:
-    """Stored numbers to whole levels, in place."""
+def _draw(pixels: Pixels, drawing: Drawing, out: Pixels) -> Pixels:
+    """Stored numbers to whole levels."""
     gain, bias = _columns(drawing)
-    np.multiply(pixels, gain, out=pixels)
-    np.add(pixels, bias, out=pixels)
-    np.rint(pixels, out=pixels)
+    np.multiply(pixels, gain, out=out)
+    np.add(out, bias, out=out)
+    np.rint(out, out=out)
     low, high = (np.array(values, np.float32)[:, None, None] for values in (drawing.low, drawing.high))
-    np.clip(pixels, low, high, out=pixels)
+    return np.clip(out, low, high, out=out)
 
 
 @lru_cache(maxsize=32)
