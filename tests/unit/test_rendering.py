@@ -70,6 +70,7 @@ def test_stored_pictures_pass_as_they_are() -> None:
 def test_a_picture_beside_a_raw_band_passes_as_it_is() -> None:
     assert levels([0, 77, 255], band("uint8"), band("uint16", scale=1e-4)) == [0, 77, 255]
 
+
 def test_on_the_way_to_another_place_the_numbers_are_the_same_and_the_first_ones_stay() -> None:
     model, bands = contract(bands=("red",), mean=(100.0,), std=(50.0,)), [band("uint16", scale=1e-4)]
     norm, valid = plan_normalisation(model, bands), np.array([[True, True, False]])
