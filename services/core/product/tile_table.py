@@ -151,16 +151,18 @@ def _about(spec: ProductSpec) -> dict[str, Any]:
 def _answers(spec: ProductSpec, block: UnitBlock, classes: ClassPixels) -> dict[str, pa.Array]:
     """What became of each tile; answers are null where it was not computed."""
     unknown = (block.state != COMPUTED).ravel()
-    names = pa.array([c.name for c in spec.contract.classes], pa.string())
+    # Names are looked up by numpy, and offsets say what is null: Arrow's own `take` and a mask of lists would import
+    # all of its compute functions, a third of publishing a small map.
+    states, names = (np.array(words, object) for words in (STATES, [c.name for c in spec.contract.classes]))
     columns = {
-        "state": pa.array(STATES, pa.string()).take(pa.array(block.state.ravel())),
+        "state": pa.array(states[block.state.ravel()], pa.string()),
         "valid_fraction": pa.array(block.valid_fraction.ravel()),
-        "class": names.take(pa.array(classes.ravel(), mask=unknown)),
+        "class": pa.array(names[np.where(unknown, 0, classes.ravel())], pa.string(), mask=unknown),
     }
     if spec.contract.kind == "threshold":
         return {**columns, "score": pa.array(block.answers[0].ravel(), mask=unknown)}
     count = len(block.answers)
     values = block.answers.reshape(count, -1).T[~unknown]  # (K, rows, cols) -> (N known, K)
     offsets = np.concatenate([[0], np.cumsum(np.where(unknown, 0, count))]).astype(np.int32)
-    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()), mask=pa.array(unknown))
+    lists = pa.ListArray.from_arrays(pa.array(offsets, mask=np.append(unknown, False)), pa.array(values.ravel()))
     return {**columns, "probabilities": lists}
