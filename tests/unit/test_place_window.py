@@ -60,6 +60,15 @@ def test_a_utm_scene_over_the_antimeridian_is_found_from_both_sides():
     assert 740 < window.col_end < 760
 
 
+@pytest.mark.parametrize("east", [-179.0, -150.0, -130.0, 0.0, 177.9])
+def test_a_box_over_the_antimeridian_may_reach_as_far_as_it_likes(east):
+    scene = placed(crs="EPSG:32660", shape=(1000, 1000), transform=(100.0, 0.0, 600_000.0, 0.0, -100.0, 5_500_000.0))
+    window = window_of_bbox(scene, (178.5, 48.0, east, 50.0))
+    row, col = pixel_at(scene, 179.0, 49.0)
+    assert window.row_off <= row < window.row_end
+    assert window.col_off <= col < window.col_end
+
+
 def test_a_scene_that_counts_from_0_to_360_is_found():
     scene = placed(transform=(0.01, 0.0, 350.0, 0.0, -0.01, 50.0))
     assert window_of_bbox(scene, (-9.5, 49.0, -9.0, 49.5)) == Window(row_off=50, col_off=50, height=50, width=50)

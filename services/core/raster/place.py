@@ -16,6 +16,8 @@ from services.core.records import Affine6, Scene
 
 #: Points along each side of a box that is carried into another projection.
 _EDGE_STEPS = 20
+#: No scene counts its longitudes further, whichever way it goes round; PROJ takes none beyond 573 degrees.
+_FURTHEST = 540.0
 
 
 def transform_points(crs: str, lons: Sequence[float], lats: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -64,7 +66,8 @@ def window_of_bbox(scene: Scene, bbox: BBox) -> Window:
     lats = [south + (north - south) * y for _ in steps for y in steps]
     found: list[Window] = []
     for turn in (0.0, 360.0, -360.0):
-        xs, ys = transform_points(scene.crs, [lon + turn for lon in lons], lats)
+        turned = [(lon + turn, lat) for lon, lat in zip(lons, lats, strict=True) if abs(lon + turn) <= _FURTHEST]
+        xs, ys = transform_points(scene.crs, *zip(*turned, strict=True)) if turned else ([], [])
         inverse = ~Affine(*scene.transform)
         places = [inverse @ (x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
         if not places:
