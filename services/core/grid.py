@@ -84,6 +84,16 @@ class Window:
             width=min(self.col_end, other.col_end) - left,
         )
 
+    def hull(self, other: "Window") -> "Window":
+        """The smallest window that holds both."""
+        top, left = min(self.row_off, other.row_off), min(self.col_off, other.col_off)
+        return Window(
+            row_off=top,
+            col_off=left,
+            height=max(self.row_end, other.row_end) - top,
+            width=max(self.col_end, other.col_end) - left,
+        )
+
     def within(self, outer: "Window") -> tuple[slice, slice]:
         """Slices that cut this window out of an array that holds `outer`.
 

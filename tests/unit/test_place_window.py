@@ -69,6 +69,62 @@ def test_a_box_over_the_antimeridian_may_reach_as_far_as_it_likes(east):
     assert window.col_off <= col < window.col_end
 
 
+WHOLE_EARTH = (-180.0, -90.0, 180.0, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("first_lon", "box", "cols"),
+    [
+        (0.0, WHOLE_EARTH, (0, 360)),
+        (0.0, (-180, -10, -90, 10), (180, 270)),
+        (0.0, (170, -10, -170, 10), (170, 190)),
+        (-180.0, WHOLE_EARTH, (0, 360)),
+        (-180.0, (170, -10, 180, 10), (350, 360)),
+        (-180.0, (-180, -10, -170, 10), (0, 10)),
+    ],
+)
+def test_a_scene_round_the_earth_gives_all_of_a_box_or_says_that_it_lies_at_both_ends(first_lon, box, cols):
+    scene = placed(shape=(180, 360), transform=(1.0, 0.0, first_lon, 0.0, -1.0, 90.0))
+    window = window_of_bbox(scene, box)
+    assert (window.col_off, window.col_end) == cols
+    with pytest.raises(WindowError, match="one side and then"):
+        seam = first_lon if first_lon < 0 else 0.0
+        window_of_bbox(scene, (seam + 350 if seam < 0 else -10, -10, seam + 10, 10))
+
+
+@pytest.mark.parametrize("first_lon", [179.0, -181.0])
+def test_a_box_with_its_seam_in_the_scene_is_not_cut_there(first_lon):
+    scene = placed(shape=(100, 206), transform=(0.01, 0.0, first_lon, 0.0, -0.01, 50.0))
+    assert window_of_bbox(scene, WHOLE_EARTH).shape == scene.shape
+
+
+MERCATOR = {"crs": "EPSG:3857", "shape": (300, 2000), "transform": (100.0, 0.0, 19_937_508.0, 0.0, -100.0, 900_000.0)}
+
+
+@pytest.mark.parametrize(
+    ("crs", "first_x"),
+    [("EPSG:3857", 19_937_508.0), ("EPSG:3832", 19_937_508.0 - 16_697_923.62), ("EPSG:3395", 19_937_508.0)],
+)
+def test_a_cylinder_may_be_unrolled_past_the_antimeridian(crs, first_x):
+    scene = placed(**{**MERCATOR, "crs": crs, "transform": (100.0, 0.0, first_x, 0.0, -100.0, 900_000.0)})
+    east_of_it = window_of_bbox(scene, (-180, 6, -178, 8))
+    over_it = window_of_bbox(scene, (179.5, 6, -179.8, 8))
+    assert (east_of_it.col_off, east_of_it.col_end) == (1000, 2000)
+    assert (over_it.col_off, over_it.col_end) == (443, 1223)
+    assert pixel_at(scene, -179.5, 7.9)[1] == 1556
+    assert pixel_at(scene, 179.5, 7.9)[1] == 443
+
+
+@pytest.mark.parametrize("box", [WHOLE_EARTH, (-90, -45, 90, 45), (-60, -60, 60, 60)])
+def test_corners_of_a_box_that_a_projection_has_no_place_for_are_left_out(box):
+    assert window_of_bbox(placed(**UTM), box).shape == (1000, 800)
+
+
+def test_a_place_on_the_other_side_of_the_earth_is_outside():
+    with pytest.raises(WindowError, match="longitude 100, latitude 0 is outside"):
+        pixel_at(placed(**UTM), 100.0, 0.0)
+
+
 def test_a_scene_that_counts_from_0_to_360_is_found():
     scene = placed(transform=(0.01, 0.0, 350.0, 0.0, -0.01, 50.0))
     assert window_of_bbox(scene, (-9.5, 49.0, -9.0, 49.5)) == Window(row_off=50, col_off=50, height=50, width=50)

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
-from rasterio._err import CPLE_BaseError  # raised bare by warp and crs; rasterio has no public name for it
+from rasterio._err import (  # raised bare by warp and crs; rasterio has no public names for them
+    CPLE_AppDefinedError,
+    CPLE_BaseError,
+)
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from services.core.errors import SwathError, UnreadableSceneError
 
 #: All that can go wrong inside rasterio; CRSError is a ValueError, and GDAL's own classes share no base with the rest.
 GDAL_FAULTS = (RasterioError, CPLE_BaseError, CRSError)
+
+#: A point that a projection has no place for; a projection of no use at all is told by another class.
+NO_PLACE = (CPLE_AppDefinedError,)
 
 #: Held around every opening of a file, and by `block_cache` around a whole run.
 _PROCESS_OPTIONS = {

@@ -1,23 +1,49 @@
 """From places on the ground to pixels, and from windows to outlines."""
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import shapely
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.warp import transform as warp_points
 
 from services.core.boxes import BBox
 from services.core.errors import GeoreferenceError, WindowError
 from services.core.grid import Window, whole
-from services.core.raster.gdal import gdal_settings, translated
+from services.core.raster.gdal import NO_PLACE, gdal_settings, translated
 from services.core.raster.georef import corners, parse_crs
+from services.core.raster.projjson import crs_projjson
 from services.core.records import Affine6, Scene
 
+_DEGREES = "EPSG:4326"
 #: Points along each side of a box that is carried into another projection.
 _EDGE_STEPS = 20
-#: No scene counts its longitudes further, whichever way it goes round; PROJ takes none beyond 573 degrees.
-_FURTHEST = 540.0
+#: A share of a pixel that is only rounding: two windows that meet at a seam of the Earth do not overlap there.
+_ROUNDING_PX = 1e-6
+#: Projections in which the Earth is a band that can be unrolled on and on: y says the latitude alone.
+_CYLINDRICAL = re.compile(
+    r"mercator \(|pseudo mercator|equidistant cylindrical|cylindrical equal area|miller", re.IGNORECASE
+)
+_ACROSS_CYLINDERS = re.compile(r"transverse|oblique", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """The Earth unrolled: x of one longitude, and how far one turn is."""
+
+    lon: float
+    x: float
+    turn: float  #: in the CRS's units
+
+    def unrolled(self, x: float, lon: float) -> float:
+        """The x of this longitude among all that are whole turns apart: PROJ gives any of them."""
+        expected = self.x + (lon - self.lon) / 360.0 * self.turn
+        return x + self.turn * round((expected - x) / self.turn) if math.isfinite(x) else x
 
 
 def transform_points(crs: str, lons: Sequence[float], lats: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -27,8 +53,22 @@ def transform_points(crs: str, lons: Sequence[float], lats: Sequence[float]) -> 
         GeoreferenceError: The CRS is not of the Earth.
     """
     with gdal_settings(), translated(crs[:60], "no degrees of the Earth lead there", GeoreferenceError):
-        xs, ys = warp_points("EPSG:4326", parse_crs(crs), list(lons), list(lats))
-    return xs, ys
+        target = parse_crs(crs)
+        try:
+            xs, ys = warp_points(_DEGREES, target, list(lons), list(lats))
+        except NO_PLACE:  # one point is enough
+            xs, ys = zip(
+                *(_transform_point(target, lon, lat) for lon, lat in zip(lons, lats, strict=True)), strict=True
+            )
+    return list(xs), list(ys)
+
+
+def _transform_point(crs: CRS, lon: float, lat: float) -> tuple[float, float]:
+    try:
+        (x,), (y,) = warp_points(_DEGREES, crs, [lon], [lat])
+    except NO_PLACE:
+        return math.inf, math.inf
+    return x, y
 
 
 def pixel_at(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
@@ -38,12 +78,7 @@ def pixel_at(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
         WindowError: The point is outside the scene.
         GeoreferenceError: The scene is not of the Earth.
     """
-    # A scene may count its longitudes from 0 to 360, or go on past the antimeridian.
-    for turn in (0.0, 360.0, -360.0):
-        xs, ys = transform_points(scene.crs, [lon + turn], [lat])
-        if not (math.isfinite(xs[0]) and math.isfinite(ys[0])):
-            continue
-        col, row = ~Affine(*scene.transform) @ (xs[0], ys[0])
+    for ((col, row),) in _turns(scene, [lon], [lat]):
         if 0 <= row < scene.shape[0] and 0 <= col < scene.shape[1]:
             return math.floor(row), math.floor(col)
     raise WindowError(f"longitude {lon:g}, latitude {lat:g} is outside {scene.title}, which covers {scene.bbox}")
@@ -59,34 +94,82 @@ def window_of_bbox(scene: Scene, bbox: BBox) -> Window:
         GeoreferenceError: The scene is not of the Earth.
     """
     west, south, east, north = bbox
-    crosses = east < west  # the antimeridian
-    east += 360.0 if crosses else 0.0
+    east += 360.0 if east < west else 0.0  # over the antimeridian
     steps = [step / _EDGE_STEPS for step in range(_EDGE_STEPS + 1)]
     lons = [west + (east - west) * x for x in steps for _ in steps]
     lats = [south + (north - south) * y for _ in steps for y in steps]
-    found: list[Window] = []
-    for turn in (0.0, 360.0, -360.0):
-        turned = [(lon + turn, lat) for lon, lat in zip(lons, lats, strict=True) if abs(lon + turn) <= _FURTHEST]
-        xs, ys = transform_points(scene.crs, *zip(*turned, strict=True)) if turned else ([], [])
-        inverse = ~Affine(*scene.transform)
-        places = [inverse @ (x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
-        if not places:
-            continue
-        left, top = (math.floor(min(axis)) for axis in zip(*places, strict=True))
-        right, bottom = (math.ceil(max(axis)) for axis in zip(*places, strict=True))
-        window = Window(row_off=top, col_off=left, height=max(bottom - top, 1), width=max(right - left, 1))
-        if window.intersects(whole(scene.shape)):
-            found.append(window.clip(scene.shape))
-        if found and not crosses:
-            break
+    found = [window for places in _turns(scene, lons, lats) if (window := _window(places, scene.shape)) is not None]
     if not found:
         raise WindowError(f"the box {list(bbox)} is outside {scene.title}, which covers {scene.bbox}")
-    if not all(window.intersects(found[0]) for window in found):
-        raise WindowError(
-            f"the box {list(bbox)} crosses the antimeridian, where {scene.title} begins and ends; ask for one side and "
-            "then for the other"
-        )
-    return found[0]
+    joined, *others = sorted(found, key=lambda window: window.col_off)
+    for window in others:
+        if window.col_off > joined.col_end:
+            raise WindowError(
+                f"the box {list(bbox)} lies at both ends of {scene.title}, which goes round the Earth; ask for one "
+                "side and then for the other"
+            )
+        joined = joined.hull(window)
+    return joined
+
+
+def _turns(scene: Scene, lons: Sequence[float], lats: Sequence[float]) -> Iterator[list[tuple[float, float]]]:
+    """(col, row) of the points, fractions included, wherever they lie on a scene that may count longitudes anyhow.
+
+    Some scenes count from 0 to 360, some go on past the antimeridian; points without a place are left out.
+    """
+    band = _band(scene.crs)
+    for turn in (0.0,) if band is None else (0.0, 360.0, -360.0):
+        xs, ys = _unrolled(scene.crs, band, [lon + turn for lon in lons], lats)
+        inverse = ~Affine(*scene.transform)
+        places = [inverse @ (x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        if places:
+            yield places
+
+
+def _unrolled(
+    crs: str, band: _Band | None, lons: Sequence[float], lats: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """As `transform_points`, but further round the Earth is further on: PROJ would begin anew on the other side."""
+    if band is None:
+        return transform_points(crs, lons, lats)
+    xs, ys = transform_points(crs, [(lon + 180.0) % 360.0 - 180.0 for lon in lons], lats)
+    return [band.unrolled(x, lon) for x, lon in zip(xs, lons, strict=True)], ys
+
+
+@lru_cache(maxsize=32)
+def _band(crs: str) -> _Band | None:
+    """None: a projection in which nothing comes round again."""
+    middle = 0.0
+    if not parse_crs(crs).is_geographic:
+        conversion = _conversion(crs_projjson(crs))
+        method = str(conversion.get("method", {}).get("name", ""))
+        if not _CYLINDRICAL.search(method) or _ACROSS_CYLINDERS.search(method):
+            return None
+        told = {parameter["name"]: parameter["value"] for parameter in conversion.get("parameters", ())}
+        middle = float(told.get("Longitude of natural origin", 0.0))
+    (west, x, east), _ = transform_points(crs, [middle - 90.0, middle, middle + 90.0], [0.0] * 3)
+    return _Band(middle, x, 2 * (east - west))
+
+
+def _conversion(projjson: dict[str, Any]) -> dict[str, Any]:
+    """How degrees become metres, also of a CRS with heights, or with a shift to another datum."""
+    for node in (projjson, *projjson.get("components", ()), projjson.get("source_crs", {})):
+        if "conversion" in node:
+            conversion: dict[str, Any] = node["conversion"]
+            return conversion
+    return {}
+
+
+def _window(places: Sequence[tuple[float, float]], shape: tuple[int, int]) -> Window | None:
+    """What points of (col, row) enclose of a raster; None: nothing."""
+    (left, top), (right, bottom) = (tuple(pick(axis) for axis in zip(*places, strict=True)) for pick in (min, max))
+    inside = min(right, shape[1] - left, bottom, shape[0] - top) > _ROUNDING_PX
+    if not inside:
+        return None
+    row, col = math.floor(top), math.floor(left)
+    return Window(
+        row_off=row, col_off=col, height=max(math.ceil(bottom) - row, 1), width=max(math.ceil(right) - col, 1)
+    ).clip(shape)
 
 
 def window_footprints(transform: Affine6, windows: Iterable[Window]) -> list[shapely.Polygon]:
