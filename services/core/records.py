@@ -43,6 +43,7 @@ class Asset(Record):
     mask: MaskKind
     #: Files beside it that change what is read (.msk, .tfw, .aux.xml), absolute; part of the digest.
     sidecars: tuple[str, ...] = ()
+    sidecar_sha256: tuple[Sha256, ...] = ()  #: of each; none in a scene ingested before they were kept
 
 
 class Band(Record):

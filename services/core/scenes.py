@@ -5,10 +5,11 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from services.core.errors import ObjectNotFoundError, RequestError, StorageUnavailableError
-from services.core.names import prepared_key
+from services.core.names import prepared_key, public_href
 from services.core.records import Asset, Scene
 from services.core.settings import Settings
 from services.core.storage import ObjectStore, RasterOpener, open_store, split_uri
@@ -22,7 +23,8 @@ _HTTP_TIMEOUT_S = 30
 def cache_folder(settings: Settings) -> Path:
     """Local copies of remote files; may be emptied while nothing runs."""
     folder = settings.scratch_path / "cache"
-    folder.mkdir(parents=True, exist_ok=True)
+    with local_errors(str(folder), writing=True):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -73,37 +75,62 @@ def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], st
     def open_asset(asset: Asset) -> str | RasterOpener:
         if asset.href.startswith(STORE_SCHEME):
             return RasterOpener(store, asset.href.removeprefix(STORE_SCHEME))
-        path = fetch(asset.href) if "://" in asset.href else Path(asset.href)
+        if "://" not in asset.href:
+            _check_size(asset, Path(asset.href))
+            return asset.href
+        path = fetch(asset.href)
         _check_size(asset, path)
+        # An address may name other bytes by now, fetched by a later ingest or, after the cache was emptied, just here.
+        if _sha256(path) != asset.sha256:
+            raise _changed(asset.href)
         return str(path)
 
     return open_asset
 
 
 def check_unchanged(asset: Asset) -> None:
-    """Hash a local file and compare; copies of remote ones and the store's own objects are not looked at.
+    """Hash a local file and its sidecars and compare; remote ones are compared when they are opened.
 
     Raises:
-        ObjectNotFoundError: It is gone, or is not the file that was ingested.
+        ObjectNotFoundError: One is gone, or is not the file that was ingested.
     """
     if "://" in asset.href or asset.href.startswith(STORE_SCHEME):
         return
-    path = Path(asset.href)
-    _check_size(asset, path)
-    with local_errors(str(path)), path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != asset.sha256:
-            raise _changed(asset)
+    _check_size(asset, Path(asset.href))
+    for href, expected in ((asset.href, asset.sha256), *zip(asset.sidecars, asset.sidecar_sha256, strict=False)):
+        if not Path(href).is_file():
+            raise _gone(href)
+        if _sha256(Path(href)) != expected:
+            raise _changed(href)
 
 
 def _check_size(asset: Asset, path: Path) -> None:
     if not path.is_file():
-        raise ObjectNotFoundError(f"{asset.href} is gone since it was ingested; put it back or ingest it again")
+        raise _gone(asset.href)
     if path.stat().st_size != asset.size_bytes:
-        raise _changed(asset)
+        raise _changed(asset.href)
 
 
-def _changed(asset: Asset) -> ObjectNotFoundError:
-    return ObjectNotFoundError(f"{asset.href} has changed since it was ingested; put the old one back, or run it anew")
+def _sha256(path: Path) -> str:
+    """Of a file's bytes, read again only when it is not the same file any more: each thread opens it."""
+    with local_errors(str(path)):
+        seen = path.stat()
+        return _sha256_of(path, (seen.st_ino, seen.st_size, seen.st_mtime_ns))
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(path: Path, _seen: tuple[int, int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _gone(href: str) -> ObjectNotFoundError:
+    return ObjectNotFoundError(f"{public_href(href)} is gone since it was ingested; put it back or ingest it again")
+
+
+def _changed(href: str) -> ObjectNotFoundError:
+    what = public_href(href)
+    return ObjectNotFoundError(f"{what} has changed since it was ingested; put the old one back, or run it anew")
 
 
 def prepared(scene: Scene, store: ObjectStore) -> Scene:

@@ -146,6 +146,7 @@ def _asset(facts: RasterFacts, place: Place, bands: Sequence[Band], position: in
         transform=_six(place),
         mask=mask,
         sidecars=tuple(str(path) for path in facts.sidecars),
+        sidecar_sha256=tuple(read_sha256(path) for path in facts.sidecars),
     )
 
 
@@ -158,7 +159,7 @@ def _digest(parts: Sequence[Part], assets: Sequence[Asset], bands: Sequence[Band
     """sha256 over what decides the pixels: bytes of files and sidecars, band table and grid; not where they are."""
     table = {
         "assets": [asset.sha256 for asset in assets],
-        "sidecars": [[read_sha256(path) for path in part.facts.sidecars] for part in parts],
+        "sidecars": [list(asset.sidecar_sha256) for asset in assets],
         "bands": [band.model_dump(mode="json") for band in bands],
         "grid": [crs_text(place.crs), _six(place), place.shape],
     }
