@@ -154,8 +154,7 @@ async def _decode_aside(runtime: Runtime, served: Served, upload: Upload, kind: 
             return decode_tiff(upload.body, served.package.contract, names=upload.bands, max_pixels=max_pixels)
         return served.pictures.decode(upload.body, kind, max_pixels=max_pixels)
 
-    async with runtime.aside_slots:
-        return await asyncio.get_running_loop().run_in_executor(runtime.aside, decode)
+    return await runtime.decoding.run(decode)
 
 
 def _render(served: Served, probabilities: NDArray[np.float32], request_id: str) -> bytes:

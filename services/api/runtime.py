@@ -1,23 +1,32 @@
 """The model that answers `/predict`: loaded, warmed, and exchanged for the promoted one without losing a request."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.api.answer_json import AnswerTemplate
+from services.api.aside import Aside
 from services.api.batcher import Batcher, QueueLimits
 from services.api.images import PictureRules
 from services.api.metrics import Metrics
 from services.api.refusals import BusyError
 from services.core.catalog.stages import Stages
-from services.core.errors import ContractError, SwathError
+from services.core.errors import ContractError
 from services.core.log import get_logger
 from services.core.model.backends import Backend, open_configured
-from services.core.model.package import ModelPackage
+from services.core.model.package import ModelPackage, shipped_names, shipped_package
+from services.core.records import ModelStage
 from services.core.site import Site
 
 log = get_logger(__name__)
+
+#: Images that are decoded beside the loop at a time, so that memory is bounded.
+_DECODED_AT_ONCE = 2
+#: Of the time a request may take: when no place is free until then, the caller is told so.
+_PATIENCE = 1 / 3
+#: A promoted model that could not be loaded is tried again, each time after twice as long, up to the last.
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 10.0, 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +34,20 @@ class Served:
     """One model in service. A request keeps the one it began with, whatever is promoted meanwhile."""
 
     package: ModelPackage
+    stage: str | None  #: in the catalog; None: never added there
     backend: Backend
     batcher: Batcher
     pictures: PictureRules
     template: AnswerTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A promoted model that could not be loaded."""
+
+    digest: str
+    wait_s: float
+    again_s: float  #: on the monotonic clock
 
 
 def promoted_digest(site: Site, name: str) -> str | None:
@@ -47,11 +66,12 @@ class Runtime:
         self._metrics = metrics
         self._threads = threads
         self._served: Served | None = None
-        self._refused: str | None = None  #: digest that could not be loaded: said once, not every few seconds
+        self._failed: _Failed | None = None
         self._watch: asyncio.Task[None] | None = None
-        #: Decodes what would hold up the loop, and looks into the catalog.
-        self.aside = ThreadPoolExecutor(max_workers=2, thread_name_prefix="aside")
-        self.aside_slots = asyncio.Semaphore(2)
+        patience_s = site.settings.api_timeout_s * _PATIENCE
+        self.decoding = Aside(_DECODED_AT_ONCE, patience_s=patience_s)
+        #: Looks into the catalog and loads models: whatever images do, promotions are seen.
+        self._loading = Aside(1, patience_s=patience_s)
 
     @property
     def served(self) -> Served:
@@ -72,8 +92,7 @@ class Runtime:
         """
         if self._served is not None:
             return
-        loop = asyncio.get_running_loop()
-        self._take(await loop.run_in_executor(self.aside, self._load_first))
+        self._take(await self._loading.run(self._load_first))
         self._watch = asyncio.create_task(self._look_for_promotions())
 
     async def stop(self) -> None:
@@ -83,19 +102,26 @@ class Runtime:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
-        self.aside.shutdown(wait=False, cancel_futures=True)
 
     def _load_first(self) -> Served:
-        site, name = self._site, self._site.settings.api_model
-        digest = promoted_digest(site, name)
+        digest = self._named()
         if digest is not None:
             return self._load(digest)
-        package = site.models.find(name)
-        return self._open(package, stage=None)
+        package = self._site.models.find(self._site.settings.api_model)
+        return self._open(package, stage=self._stage(package.digest))
+
+    def _named(self) -> str | None:
+        """The digest that the served name means now; None: it is no name, or means nothing any more."""
+        name = self._site.settings.api_model
+        digest = promoted_digest(self._site, name)
+        return shipped_package(name).digest if digest is None and name in shipped_names() else digest
+
+    def _stage(self, digest: str) -> str | None:
+        stage = Stages(self._site.catalog).stage(digest)
+        return None if stage is None else stage.value
 
     def _load(self, digest: str) -> Served:
-        package = self._site.models.by_digest(digest)
-        return self._open(package, stage="production")
+        return self._open(self._site.models.by_digest(digest), stage=self._stage(digest))
 
     def _open(self, package: ModelPackage, *, stage: str | None) -> Served:
         settings, contract = self._site.settings, package.contract
@@ -108,6 +134,7 @@ class Runtime:
         limits = QueueLimits(chips=settings.api_queue_chips, wait_s=settings.api_max_wait_ms / 1000)
         return Served(
             package=package,
+            stage=stage,
             backend=backend,
             batcher=Batcher(backend, contract, threads=self._threads, limits=limits, metrics=self._metrics),
             pictures=PictureRules(contract),
@@ -123,28 +150,44 @@ class Runtime:
         log.info("model in service", model=package.contract.name, digest=package.digest, backend=served.backend.id)
 
     async def _look_for_promotions(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._site.settings.api_poll_s)
             try:
-                digest = await loop.run_in_executor(
-                    self.aside, promoted_digest, self._site, self._site.settings.api_model
-                )
-            except SwathError as exc:
-                log.warning("promotions not looked up", error=str(exc))
-                continue
-            if digest not in {None, self.served.package.digest, self._refused}:
-                await self._swap(str(digest))
+                digest, stage = await self._loading.run(self._look)
+                if digest != self.served.package.digest:
+                    await self._swap(digest)
+                elif stage != self.served.stage:
+                    self._relabel(stage)
+            except Exception as exc:  # noqa: BLE001  # whatever it was, the next promotion must be seen
+                log.warning("promotions not looked up", error=str(exc), kind=type(exc).__name__)
+
+    def _look(self) -> tuple[str, str | None]:
+        """Digest and stage of what should be served. A name that means nothing any more leaves what is served."""
+        digest = self._named() or self.served.package.digest
+        return digest, self._stage(digest)
+
+    def _relabel(self, stage: str | None) -> None:
+        """The same model in another stage: what was retired must not go on as the one in production."""
+        served = self.served
+        template = AnswerTemplate(served.package.contract, digest=served.package.digest, stage=stage)
+        self._served = replace(served, stage=stage, template=template)
+        if stage == ModelStage.RETIRED:
+            log.warning("the model in service is retired, and nothing replaces it", digest=served.package.digest)
 
     async def _swap(self, digest: str) -> None:
-        """Load the new model beside the old one; one that cannot be loaded leaves the old one in service."""
-        try:
-            served = await asyncio.get_running_loop().run_in_executor(self.aside, self._load, digest)
-        except SwathError as exc:
-            self._refused = digest
-            self._metrics.swap_failures.inc()
-            log.error("promoted model refused, the old one stays", digest=digest, error=str(exc))  # noqa: TRY400
+        """Load the new model beside the old one; one that cannot be loaded leaves the old one in service for now."""
+        failed = self._failed if self._failed is not None and self._failed.digest == digest else None
+        if failed is not None and time.monotonic() < failed.again_s:
             return
-        self._refused = None
+        try:
+            served = await self._loading.run(lambda: self._load(digest))
+        except Exception as exc:  # noqa: BLE001  # a full disk or a bug: the old one stays in any case
+            wait_s = _FIRST_WAIT_S if failed is None else min(2 * failed.wait_s, _LONGEST_WAIT_S)
+            self._failed = _Failed(digest, wait_s, time.monotonic() + wait_s)
+            self._metrics.swap_failures.inc()
+            told = {"digest": digest, "error": str(exc), "kind": type(exc).__name__, "again_in_s": wait_s}
+            log.error("promoted model not loaded, the old one stays", **told)  # noqa: TRY400
+            return
+        self._failed = None
         self._metrics.swaps.inc()
         self._take(served)
