@@ -23,7 +23,9 @@ class TileTrace(Record):
     col: int
     state: str = Field(description="`computed`, `empty` or `masked`.")
     valid_fraction: float
-    answer: dict[str, float] = Field(description="Mean probability of each class, or the score.")
+    answer: dict[str, float] | None = Field(
+        description="Mean probability of each class, or the score; null unless the tile was computed."
+    )
     reason: str | None = Field(description="Why it is masked.")
 
 

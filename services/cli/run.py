@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.cli.output import console, human_bytes, notes, print_facts, print_json, tile_progress
+from services.cli.output import human_bytes, note, print_facts, print_json, say, tile_progress
 from services.cli.sources import SceneSource
 from services.core.boxes import BBox
+from services.core.entry_point import worst_code
 from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
@@ -20,7 +21,7 @@ from services.core.records import Run, RunState, Scene
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
-from services.inference.assembly import Outcome
+from services.inference.assembly import Outcome, reopen_damaged
 from services.inference.estimate import estimate_seconds
 from services.inference.runs import check_sources, complete, draft_task, resolve_out, start_run, take_up
 from services.inference.task import Task
@@ -55,7 +56,7 @@ def run_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides:
         raise RequestError(f"--engine {options.engine} is not one this installation has; leave it out for `local`")
     settings = load_settings(**overrides)
     configure_logging(settings.log_level)
-    worst = 0
+    codes: list[int] = []
     with open_site(settings) as site, stop_on_signals() as stop:
         for source in sources:
             try:
@@ -63,10 +64,10 @@ def run_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides:
             except SwathError as exc:
                 if len(sources) == 1 or stop.is_set():
                     raise
-                notes.print(f"swath: {exc}", markup=False, soft_wrap=True)
+                note(f"swath: {exc}")
                 code = exc.exit_code
-            worst = worst or code
-    return worst
+            codes.append(code)
+    return worst_code(codes)
 
 
 def plan_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides: object) -> int:
@@ -96,13 +97,15 @@ def plan_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides
 
 
 def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
-    """Take a run up where it was left; a published one is reported as it is."""
+    """Take a run up where it was left; a published one is made good if some of it is damaged, and else reported."""
     settings = load_settings(**overrides)
     configure_logging(settings.log_level)
     with open_site(settings) as site, stop_on_signals() as stop:
         started = time.perf_counter()
         task = take_up(site, site.catalog.run(run_id).id)
-        if task.run.state is not RunState.PUBLISHED:
+        if task.run.state is RunState.PUBLISHED:
+            reopen_damaged(site, task)
+        if site.ledger.pending(task.run.id):
             check_sources(task)
         outcome = _complete(site, task, stop)
         return _report(outcome, time.perf_counter() - started, as_json=as_json)
@@ -161,26 +164,25 @@ def _report(outcome: Outcome, seconds: float, *, as_json: bool) -> int:
     if as_json:
         print_json(run_summary(outcome, seconds))
     else:
-        console.print(
-            f"[bold]{run.id}[/bold] {run.state}: {tiles.tiles_planned} tiles, computed {tiles.tiles_computed}, "
+        say(
+            f" {run.state}: {tiles.tiles_planned} tiles, computed {tiles.tiles_computed}, "
             f"reused {tiles.tiles_reused}, masked {tiles.tiles_masked}; {seconds:.1f} s",
-            soft_wrap=True,
+            lead=run.id,
         )
-        for name in sorted(outcome.product.files):
-            console.print(f"  {outcome.product.href}/{name}", soft_wrap=True)
-        console.print(f"  {outcome.product.href}/manifest.json", soft_wrap=True)
+        for name in (*sorted(outcome.product.files), "manifest.json"):
+            say(f"  {outcome.product.href}/{name}")
     if tiles.tiles_masked:
-        notes.print(_masked_sentence(run, outcome), markup=False, soft_wrap=True)
+        note(_masked_sentence(run, outcome))
         return MASKED_EXIT_CODE
     return 0
 
 
 def _masked_sentence(run: Run, outcome: Outcome) -> str:
     named = outcome.product.coverage.get("masked_tiles", [])
-    first = f" The first: tile ({named[0][0]}, {named[0][1]}), {named[0][2]}" if named else ""
+    first = f"; the first: tile ({named[0][0]}, {named[0][1]}), {named[0][2]}" if named else ""
     return (
         f"swath: {outcome.progress.tiles_masked} of {outcome.progress.tiles_planned} tiles of run {run.id} could not "
-        f"be computed; the map holds nodata there and manifest.json names them.{first}"
+        f"be computed; the map holds nodata there and manifest.json names them{first}"
     )
 
 

@@ -1,9 +1,11 @@
 """Where one pixel of a run's map came from. The `swath lineage` command and the API give this one answer."""
 
+import hashlib
 import sys
+from contextlib import suppress
 from typing import Any
 
-from services.core.errors import ObjectNotFoundError
+from services.core.errors import CoverageError, ObjectNotFoundError
 from services.core.flow.plan import Allowance
 from services.core.grid import Window
 from services.core.job import Job, JobRequest, plan_job
@@ -14,7 +16,7 @@ from services.core.raster.place import pixel_at
 from services.core.records import PlannedUnit, Run, UnitResult
 from services.core.scenes import prepared
 from services.core.site import Site
-from services.core.unit import STATES, UnitBlock
+from services.core.unit import COMPUTED, STATES, UnitBlock
 
 #: Nothing is computed here, and the cut does not depend on the machine.
 _UNLIMITED = Allowance(memory_bytes=sys.maxsize, workers=1)
@@ -59,7 +61,7 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
     top, left = job.scene.origin
     row, col = job.plan.grid.tile_at(int(row_px / job.base.step), int(col_px / job.base.step))
     unit, result = _unit_of(site, run, row)
-    block = UnitBlock.decode(site.store.get(result.object_key))
+    block = _block(site, run, result)
     at = (row - block.row_start, col)
     used = sorted({band.asset for band in job.bands})
     return {
@@ -70,7 +72,7 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
             "col": col,
             "state": STATES[int(block.state[at])],
             "valid_fraction": round(float(block.valid_fraction[at]), 6),
-            "answer": _answer(job.contract, block, at),
+            "answer": _answer(job.contract, block, at) if block.state[at] == COMPUTED else None,
             "reason": block.reasons.get(f"{row},{col}"),
         },
         "unit": {"index": unit.index, "key": unit.key, "sha256": result.sha256, "object": result.object_key},
@@ -88,7 +90,18 @@ def _unit_of(site: Site, run: Run, row: int) -> tuple[PlannedUnit, UnitResult]:
     for unit, result in site.ledger.results(run.id):
         if unit.row_start <= row < unit.row_stop:
             return unit, result
-    raise ObjectNotFoundError(f"run {run.id} has not come to tile row {row} yet; see `swath resume {run.id}`")
+    raise ObjectNotFoundError(f"run {run.id} has nothing for tile row {row}; compute it with: swath resume {run.id}")
+
+
+def _block(site: Site, run: Run, result: UnitResult) -> UnitBlock:
+    """The unit's object, if it still is what was recorded."""
+    with suppress(ObjectNotFoundError):
+        data = site.store.get(result.object_key)
+        if hashlib.sha256(data).hexdigest() == result.sha256:
+            return UnitBlock.decode(data)
+    raise CoverageError(
+        f"a unit of run {run.id} is missing or damaged in the store; compute it again with: swath resume {run.id}"
+    )
 
 
 def _answer(contract: Contract, block: UnitBlock, at: tuple[int, int]) -> dict[str, float]:

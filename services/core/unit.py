@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +89,8 @@ class UnitBlock:
                     reasons=head["reasons"],
                     tally=arrays["tally"],
                 )
-        except (ValueError, KeyError, OSError, EOFError) as exc:
-            raise CoverageError(f"a unit's object cannot be read ({exc}); resume the run to compute it again") from exc
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile) as exc:  # numpy's words are about pickles
+            raise CoverageError("a unit's object cannot be read; resume its run to compute it again") from exc
 
 
 def _strips(shape: Sequence[int], sizes: NDArray[np.int64], packed: bytes) -> Strips:

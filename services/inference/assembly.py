@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from services.core.errors import CoverageError, ObjectNotFoundError
 from services.core.heap import trim_heap
-from services.core.product.publish import publish
+from services.core.log import get_logger
+from services.core.product.publish import publish, verify_files
 from services.core.product.spec import ProductSpec
 from services.core.raster.crop import crop_like
 from services.core.records import Product, Run, RunProgress, RunState, UnitResult
@@ -17,6 +18,8 @@ from services.core.unit import UnitBlock
 from services.core.worker import worker_alive
 from services.inference.hold import StoppedError, hold_claims
 from services.inference.task import Task
+
+log = get_logger(__name__)
 
 #: How often to look whether another process has made the product.
 POLL_S = 0.5
@@ -53,6 +56,24 @@ def finish(site: Site, task: Task, *, stop: threading.Event) -> Outcome:
             raise StoppedError(run_id)
     site.ledger.set_state(run_id, RunState.PUBLISHED)
     return Outcome(run=site.catalog.run(run_id), progress=site.ledger.progress(run_id), product=product)
+
+
+def reopen_damaged(site: Site, task: Task) -> bool:
+    """Open a published run again if a file of its product, or a unit that lineage looks into, is not what it was.
+
+    Returns:
+        Whether it is open, and waits to be made good.
+    """
+    product = site.catalog.product(task.run.id)
+    files = verify_files(product, site.settings)
+    _forget_lost(site, task)
+    units = len(task.job.plan.units) - len(list(site.ledger.results(task.run.id)))  # other runs may have lost some too
+    if not (files or units):
+        return False
+    what = [f"{product.href}/{name}" for name in files] + ([f"{units} of its units in the store"] if units else [])
+    site.ledger.reopen(task.run.id, f"{', '.join(what)} missing or not what was published")
+    log.warning("published run opened again", damaged_files=files, lost_units=units)
+    return True
 
 
 def _assemble(site: Site, task: Task, stop: threading.Event) -> Product:

@@ -154,6 +154,7 @@ def complete(
                 return finish(site, task, stop=stop)
             except UnitLostError as exc:
                 log.warning("unit lost, computing it again", error=str(exc))
+                check_sources(task)
         raise StorageUnavailableError(f"the store keeps losing units of run {task.run.id}; see `swath doctor`")
 
 

@@ -310,6 +310,33 @@ def test_a_forgotten_result_is_computed_again_but_no_product_is_withdrawn(ledger
     assert ledger.create_run(catalogs.run("later"), units).units_done == 2
 
 
+def test_a_published_run_is_opened_again_with_its_lost_units_pending(catalog: Catalog, ledger: Ledger) -> None:
+    units = catalogs.plan(3)
+    ledger.create_run(catalogs.run(), units)
+    finish_all(ledger, "run-1")
+    assert ledger.claim_assembly("run-1", "w")
+    catalog.add_product(catalogs.product("run-1"))
+    ledger.set_state("run-1", RunState.PUBLISHED)
+    ledger.forget_result(units[1].key)
+
+    ledger.reopen("run-1", "map.tif is gone")
+
+    assert (ledger.run_state("run-1"), catalog.run("run-1").error) == (RunState.FAILED, "map.tif is gone")
+    assert catalog.find_product("run-1") is None
+    assert finish_all(ledger, "run-1") == [1]
+    assert ledger.claim_assembly("run-1", "another")
+    ledger.set_state("run-1", RunState.PUBLISHED)
+    assert ledger.progress("run-1").units_done == 3
+
+
+def test_only_a_published_run_is_opened_again(ledger: Ledger) -> None:
+    ledger.create_run(catalogs.run(), catalogs.plan(1))
+    ledger.reopen("run-1", "?")
+    assert ledger.run_state("run-1") is RunState.PLANNED
+    with pytest.raises(ObjectNotFoundError):
+        ledger.reopen("run-2", "?")
+
+
 def test_two_processes_share_the_units_and_none_is_lost_or_done_twice(catalog_url: str, ledger: Ledger) -> None:
     ledger.create_run(catalogs.run(), catalogs.plan(200))
 

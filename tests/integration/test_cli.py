@@ -1,8 +1,10 @@
 """The command from outside: its help, its refusals, and its questions about finished runs."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,15 @@ def test_help_imports_nothing_heavy(command):
         (("run", "SCENE", "--model", "brightness", "--tile-px", "many"), "--tile-px"),
         (("run", "SCENE", "--model", "brightness", "--gsd", "-5"), "--gsd -5"),
         (("run", "SCENE", "--model", "brightness", "--gsd", "1e-9"), "--gsd 1e-09"),
+        (("run", "SCENE", "--model", "brightness", "--gsd", "1e308"), "choose 3000 or less"),
+        (
+            ("run", "SCENE", "--model", "brightness", "--gsd", "3001"),
+            "leaves less than one pixel of a scene of 300 x 400",
+        ),
+        (("run", "", "--model", "brightness"), "a scene's name is empty"),
+        (("ingest", ""), "a scene's name is empty"),
+        (("run", "SCENE", "--model", ""), "the model's name is empty"),
+        (("plan", "SCENE", "--model", ""), "the model's name is empty"),
         (("run", "SCENE", "--model", "brightness", "--engine", "dask"), "--engine dask"),
         (("run", "SCENE", "--model", "brightness", "--out", "gs://bucket/x"), "gs://"),
         (("run", "--model", "brightness", "--band", "red"), "--band red"),
@@ -80,6 +91,9 @@ def test_a_request_that_makes_no_sense_is_refused_in_one_sentence(words, said, s
     ("name", "value"),
     [
         ("SWATH_MEMORY", "banana"),
+        ("SWATH_MEMORY", "inf"),
+        ("SWATH_MEMROY", "1GiB"),
+        ("SWATH_LEASE_S", "1e300"),
         ("SWATH_WORKERS", "0"),
         ("SWATH_BACKEND", "tensorflow"),
         ("SWATH_LOG_LEVEL", "loud"),
@@ -87,6 +101,7 @@ def test_a_request_that_makes_no_sense_is_refused_in_one_sentence(words, said, s
         ("SWATH_STORE", "gs://bucket"),
         ("SWATH_DATABASE_URL", "mysql://user:secret@host/db"),
         ("SWATH_HOME", "/proc/nowhere"),
+        ("SWATH_SCRATCH", "/dev/null"),
     ],
 )
 def test_a_wrong_setting_is_a_matter_of_configuration(name, value, swath, scene, monkeypatch):
@@ -180,6 +195,17 @@ def test_a_scene_that_changed_on_disk_is_told_by_verify(done, swath, scene):
     assert f"{scene} has changed" in answer.sentence
 
 
+def test_units_that_came_out_different_are_told_on_stderr_beside_one_json_object(done, swath, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "home" / "swath.db")) as catalog, catalog:
+        catalog.execute("UPDATE unit_results SET sha256 = ? WHERE rowid = 1", ("0" * 64,))
+    told = swath("verify", done["run_id"], "--all", "--json")
+    shown = swath("verify", done["run_id"], "--all")
+    assert (told.code, shown.code) == (65, 65)
+    assert (told.json["ok"], len(told.json["units_differing"]), len(told.out.splitlines())) == (False, 1, 1)
+    assert "recomputed" in shown.out
+    assert told.sentence == shown.sentence
+
+
 def test_a_run_with_masked_tiles_verifies(swath, scene, tmp_path):
     damage_block(scene, 1, 1)
     made = swath("run", scene, "--model", "brightness", "--tile-px", 64, "--out", tmp_path / "out", "--json")
@@ -201,10 +227,39 @@ def test_lineage_tells_where_a_pixel_came_from(done, swath, scene):
     assert str(scene) in trace["command"]
 
 
+def test_lineage_has_no_answer_where_none_was_computed(swath, scene, tmp_path):
+    damage_block(scene, 1, 1)
+    made = swath("run", scene, "--model", "brightness", "--tile-px", 64, "--out", tmp_path / "out", "--json")
+    tile = swath("lineage", made.json["run_id"], "--lon", 3.0122, "--lat", 45.1452, "--json").json["tile"]
+    assert (tile["row"], tile["col"], tile["state"], tile["answer"]) == (1, 1, "masked", None)
+    assert "damaged" in tile["reason"]
+
+
 def test_lineage_outside_the_scene_is_refused(done, swath):
     answer = swath("lineage", done["run_id"], "--lon", 10, "--lat", 10)
     assert answer.code == 65
     assert "outside" in answer.sentence or "not in" in answer.sentence
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(swath, scene, tmp_path):
+    place = tmp_path / "[final] a[/b]"
+    place.mkdir(parents=True)
+    scene = scene.rename(place / "[red]scene.tif")
+    made = swath("run", scene, "--model", "brightness", "--out", place)
+    run_id = made.out.split()[0]
+    assert (made.code, made.err) == (0, "")
+    assert made.out.count(f"{place}/{run_id}/") == 5
+    for words in (("runs", "show", run_id), ("lineage", run_id, "--lon", 3.01914, "--lat", 45.14486)):
+        answer = swath(*words)
+        assert answer.code == 0
+        assert str(scene) in answer.out
+
+
+def test_a_demo_on_a_scene_that_the_first_choice_does_not_fit_says_what_it_takes_instead(swath, scene, tmp_path):
+    answer = swath("demo", scene, "--out", tmp_path / "out")
+    assert answer.code == 0
+    assert answer.sentence.endswith("; taking brightness, which fits any scene")
+    assert f"{tmp_path}/out/" in answer.out
 
 
 def test_listings_are_one_json_object_on_the_last_line(done, swath):
@@ -246,6 +301,24 @@ def test_the_doctor_says_75_when_the_database_is_away(swath, monkeypatch):
     assert answer.code == 75
     assert "does not answer" in answer.out
     assert "secret" not in answer.out + answer.err
+
+
+@pytest.mark.parametrize("store", ["ftp://x", "s3://"])
+def test_the_doctor_and_a_run_agree_on_a_store_that_is_none(store, swath, scene, monkeypatch):
+    monkeypatch.setenv("SWATH_STORE", store)
+    doctor, run = swath("doctor", "--json"), swath("run", scene, "--model", "brightness")
+    (told,) = [each for each in doctor.json["findings"] if not each["ok"]]
+    assert (doctor.code, run.code) == (78, 78)
+    assert run.sentence == f"swath: {told['detail']}"
+
+
+@pytest.mark.parametrize("name", ["SWATH_SCRATCH", "SWATH_HOME"])
+def test_the_doctor_tells_of_a_folder_that_is_none(name, swath, monkeypatch):
+    monkeypatch.setenv(name, "/dev/null")
+    answer = swath("doctor", "--json")
+    assert answer.code == 78
+    assert [each["ok"] for each in answer.json["findings"] if each["name"] == "scratch"] == [False]
+    assert [each["ok"] for each in answer.json["findings"] if each["name"] == "inference"] == [True]
 
 
 def test_the_doctor_tells_a_wrong_setting(swath, monkeypatch):

@@ -1,6 +1,7 @@
 """A run that is killed, stopped, or worked on by several processes ends as the undisturbed one does."""
 
 import os
+import shutil
 import signal
 import sqlite3
 from pathlib import Path
@@ -120,6 +121,42 @@ def test_resuming_a_published_run_reports_it_and_computes_nothing(installation, 
     again = installation.swath("resume", first.json["run_id"], "--json")
     assert again.code == 0
     assert {**again.json, "seconds": 0} == {**first.json, "seconds": 0}
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed", "manifest"])
+def test_resuming_a_published_run_makes_its_product_good_without_the_scene(installation, scene, damage):
+    first = installation.run(scene)
+    before, product = installation.answers(first), Path(first.json["product"])
+    scene.unlink()
+    if damage == "changed":
+        (product / "map.tif").write_bytes(b"something else")
+    elif damage == "manifest":
+        (product / "manifest.json").write_bytes(b"{")
+    else:
+        shutil.rmtree(product)
+    again = installation.swath("resume", first.json["run_id"], "--json")
+    assert (again.code, again.json["state"]) == (0, "published")
+    assert again.json["tiles"] == first.json["tiles"]
+    assert installation.answers(again) == before
+    assert installation.swath("resume", first.json["run_id"], "--json").json["product"] == str(product)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_resuming_a_published_run_computes_a_lost_unit_again(installation, scene, damage):
+    first = installation.run(scene)
+    place = ("--lon", "3.001", "--lat", "45.15")
+    told = installation.swath("lineage", first.json["run_id"], *place, "--json").json
+    unit = installation.folder / "home" / "store" / told["unit"]["object"]
+    if damage == "cut":
+        unit.write_bytes(unit.read_bytes()[:-7])
+    else:
+        unit.unlink()
+    lost = installation.swath("lineage", first.json["run_id"], *place)
+    assert lost.code == 65
+    assert lost.sentence.endswith(f"compute it again with: swath resume {first.json['run_id']}")
+    again = installation.swath("resume", first.json["run_id"], "--json")
+    assert (again.code, again.json["state"]) == (0, "published")
+    assert installation.swath("lineage", first.json["run_id"], *place, "--json").json == told
 
 
 def test_two_processes_on_one_run_share_it_and_both_end_well(installation, long_scene, undisturbed):

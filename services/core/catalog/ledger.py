@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, and_, case, func, insert, select, update
+from sqlalchemy import Connection, and_, case, delete, func, insert, select, update
 
 from services.core.catalog import claims, figures, outcomes
 from services.core.catalog.catalog import Catalog
 from services.core.catalog.database import insert_into
 from services.core.catalog.rows import clean, document
-from services.core.catalog.tables import models, runs, scenes, units
+from services.core.catalog.tables import models, products, runs, scenes, units
 from services.core.errors import CoverageError, ObjectNotFoundError, RequestError
 from services.core.records import PlannedUnit, Run, RunProgress, RunState, UnitResult, UnitState
 
@@ -172,6 +172,26 @@ class Ledger:
             return _state(conn, run_id)
 
         return self._database.write(work)
+
+    def reopen(self, run_id: str, reason: str) -> None:
+        """Take back that a run was published, for what it left is damaged; its lost units are pending again.
+
+        Raises:
+            ObjectNotFoundError: No such run.
+        """
+
+        def work(conn: Connection) -> None:
+            if _state(conn, run_id) is not RunState.PUBLISHED:
+                return
+            conn.execute(delete(products).where(products.c.run_id == run_id))
+            outcomes.await_lost(conn, run_id)
+            conn.execute(
+                update(runs)
+                .where(runs.c.id == run_id)
+                .values(state=RunState.FAILED, error=clean(reason), assembler=None, finished_at=datetime.now(UTC))
+            )
+
+        self._database.write(work)
 
     def claim_assembly(self, run_id: str, worker: str) -> bool:
         """Claim the making of the product, under the same lease as units; False: another has it, or it is made.

@@ -10,6 +10,9 @@ from services.core.catalog.tables import runs, unit_results, units
 from services.core.errors import NondeterminismError, ObjectNotFoundError, RequestError
 from services.core.records import PlannedUnit, RunState, UnitResult, UnitState
 
+#: Of a unit whose result is lost.
+_PENDING = {"state": UnitState.PENDING, "reused": False, "masked": 0, "result_key": None, "worker": None}
+
 
 def record_result(conn: Connection, run_id: str, index: int, worker: str, result: UnitResult) -> bool:
     """Keep the result for every run, and mark this run's unit done; False: somebody else had done it.
@@ -47,13 +50,20 @@ def forget(conn: Connection, key: str) -> int:
     conn.execute(select(unit_results.c.key).where(unit_results.c.key == key).with_for_update())
     unpublished = select(runs.c.id).where(runs.c.state != RunState.PUBLISHED)
     again = conn.execute(
-        update(units)
-        .where(units.c.result_key == key, units.c.run_id.in_(unpublished))
-        .values(state=UnitState.PENDING, reused=False, masked=0, result_key=None, worker=None)
+        update(units).where(units.c.result_key == key, units.c.run_id.in_(unpublished)).values(_PENDING)
     )
     conn.execute(update(units).where(units.c.result_key == key).values(result_key=None))
     conn.execute(delete(unit_results).where(unit_results.c.key == key))
     return again.rowcount
+
+
+def await_lost(conn: Connection, run_id: str) -> None:
+    """Units of a run that is published no longer are pending where `forget` has left them without a result."""
+    conn.execute(
+        update(units)
+        .where(units.c.run_id == run_id, units.c.state == UnitState.DONE, units.c.result_key.is_(None))
+        .values(_PENDING)
+    )
 
 
 def list_results(conn: Connection, run_id: str) -> list[tuple[PlannedUnit, UnitResult]]:
