@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from services.core.catalog.catalog import Catalog, open_catalog
 from services.core.catalog.ledger import Ledger
@@ -285,6 +286,13 @@ def test_a_user_without_rights_is_a_config_error(postgres: PostgresServer) -> No
 def test_an_unknown_option_in_the_address_is_a_config_error(postgres: PostgresServer) -> None:
     with pytest.raises(ConfigError, match="option in its address"):
         open_catalog(postgres.url("postgres") + "?colour=red")
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE products", "ALTER TABLE products RENAME COLUMN href TO hrefs"])
+def test_a_table_or_column_that_somebody_took_away_is_a_config_error(catalog: Catalog, change: str) -> None:
+    catalog.database.write(lambda conn: conn.execute(text(change)))
+    with pytest.raises(ConfigError, match="lacks a table or column"):
+        catalog.find_product("run-1")
 
 
 def test_a_server_that_is_not_there_is_retryable() -> None:

@@ -108,7 +108,8 @@ def explain(exc: SQLAlchemyError) -> Fault | None:
         return None
     sqlite_name = getattr(exc.orig, "sqlite_errorname", None)
     if sqlite_name is not None:
-        return _SQLITE.get("_".join(sqlite_name.split("_")[:2]))
+        lacks = str(exc.orig).startswith(("no such table", "no such column"))  # SQLite has no code for it
+        return _NO_TABLE if lacks else _SQLITE.get("_".join(sqlite_name.split("_")[:2]))
     sqlstate = getattr(exc.orig, "sqlstate", None)
     if sqlstate is not None:
         return _POSTGRES.get(sqlstate) or _POSTGRES.get(sqlstate[:2])
