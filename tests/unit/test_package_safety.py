@@ -141,6 +141,62 @@ def test_functions_are_refused() -> None:
         check_onnx(model.SerializeToString())
 
 
+def varint(value: int, *, length: int = 1) -> bytes:
+    """Padded to `length` bytes, as no writer would."""
+    groups = [value >> shift & 0x7F for shift in range(0, max(7 * length, value.bit_length(), 1), 7)]
+    return bytes(group | 0x80 for group in groups[:-1]) + bytes(groups[-1:])
+
+
+def field(number: int, body: bytes, *, hidden: int = 0, length: int = 1) -> bytes:
+    return varint(number << 3 | 2 | hidden, length=length) + varint(len(body)) + body
+
+
+#: data_location = EXTERNAL of a tensor, by a key with a bit that protobuf's C++ library drops.
+EXTERNAL_HIDDEN = varint(14 << 3 | 1 << 33) + varint(1)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        EXTERNAL_HIDDEN,
+        field(13, b"", hidden=1 << 32),
+        field(8, b"w", length=2),
+        field(8, b"w", length=6),
+        varint(1 << 3 | 0) + varint(1, length=11),
+        varint(1 << 3 | 0) + varint(2**64),
+        varint(8 << 3 | 2) + varint(1, length=6) + b"w",
+        varint(0 << 3 | 2) + varint(0),
+        b"\0",
+        varint(8 << 3 | 3) + varint(8 << 3 | 4),
+        varint(8 << 3 | 6),
+        varint(8 << 3 | 7),
+    ],
+    ids=[
+        *("key over 32 bits", "size over 32 bits", "padded key", "key of 6 bytes", "number of 11 bytes"),
+        *("number over 64 bits", "size of 6 bytes", "field 0", "tag 0", "group", "wire type 6", "wire type 7"),
+    ],
+)
+def test_bytes_that_two_readers_would_read_differently_are_refused(tensor: bytes) -> None:
+    with pytest.raises(PackageError, match=r"model\.onnx is damaged: not a protobuf message"):
+        check_onnx(field(7, field(5, tensor)))
+
+
+@pytest.mark.parametrize(("kind", "size"), [(5, 4), (1, 8)], ids=["32 bits", "64 bits"])
+def test_a_number_where_a_graph_belongs_is_no_graph(kind: int, size: int) -> None:
+    with pytest.raises(PackageError, match="a number where a message belongs"):
+        check_onnx(varint(7 << 3 | kind) + bytes(size))
+
+
+def test_a_message_in_two_parts_hides_nothing_in_either() -> None:
+    hidden = helper.make_node("Constant", [], ["y"], value=external(1.0)).attribute[0]
+    plain = helper.make_attribute("value", numpy_helper.from_array(np.ones(1, np.float32)))
+    node = field(5, plain.SerializeToString() + hidden.SerializeToString())
+    with pytest.raises(PackageError, match="another file"):
+        check_onnx(field(7, field(1, node)))
+    with pytest.raises(PackageError, match="not an ONNX model"):
+        check_onnx(field(7, b"") + field(7, b""))
+
+
 def test_every_cut_of_a_graph_is_refused_or_sound() -> None:
     body = network_files()["model.onnx"]
     for end in range(1, len(body), 997):

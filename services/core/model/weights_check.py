@@ -3,6 +3,10 @@
 ONNX is walked on the protobuf wire, so that the catalog and the API can check a package where no onnx library is
 installed, and so that nothing in the file is acted upon before it was looked at.
 
+Protobuf libraries do not agree on bytes that no writer makes: some drop the bits of a field's key that do not fit, some
+end a message at field 0, some skip groups. A second reading of a file would be a hole in this one, so all of that is
+refused. A message given twice is merged by them; that hides nothing, as every check here is of one field alone.
+
 Source: field numbers from onnx.proto3, https://github.com/onnx/onnx/blob/v1.18.0/onnx/onnx.proto3; wire types from
 https://protobuf.dev/programming-guides/encoding/.
 """
@@ -15,6 +19,8 @@ from services.core.errors import PackageError
 
 _STANDARD = (b"", b"ai.onnx")
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_SIZES = {_FIXED64: 8, _FIXED32: 4}
+_DAMAGED = "model.onnx is damaged: not a protobuf message"
 
 _Field = tuple[int, int | memoryview]
 
@@ -91,22 +97,35 @@ def _fields(data: memoryview) -> Iterator[_Field]:
     """(field number, value) of one protobuf message; bytes stay views, nothing is copied."""
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
-        kind = key & 7
+        number, kind, at = _key(data, at)
         if kind == _VARINT:
             value, at = _varint(data, at)
-            yield key >> 3, value
+            yield number, value
             continue
-        if kind == _BYTES:
-            size, at = _varint(data, at)
-        elif kind in {_FIXED64, _FIXED32}:
-            size = 8 if kind == _FIXED64 else 4
-        else:
-            raise PackageError("model.onnx is damaged: not a protobuf message")
+        size, at = _uint32(data, at) if kind == _BYTES else (_SIZES[kind], at)
         if at + size > len(data):
             raise PackageError("model.onnx is cut short")
-        yield key >> 3, data[at : at + size]
+        body = data[at : at + size]
+        yield number, body if kind == _BYTES else int.from_bytes(body, "little")
         at += size
+
+
+def _key(data: memoryview, at: int) -> tuple[int, int, int]:
+    """(field number, wire type, where its value begins), of a key in the one form that every library reads alike."""
+    key, end = _uint32(data, at)
+    number, kind = key >> 3, key & 7
+    padded = end - at > 1 and data[end - 1] == 0
+    if padded or number == 0 or kind not in {_VARINT, _BYTES, *_SIZES}:
+        raise PackageError(_DAMAGED)
+    return number, kind, end
+
+
+def _uint32(data: memoryview, at: int) -> tuple[int, int]:
+    """A key or a size: others take 5 bytes for it at most, and may drop bits above the 32nd."""
+    value, end = _varint(data, at)
+    if end - at > 5 or value >= 2**32:
+        raise PackageError(_DAMAGED)
+    return value, end
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -117,9 +136,9 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
+        if byte < 0x80 and value < 2**64:
             return value, at
-    raise PackageError("model.onnx is damaged: not a protobuf message")
+    raise PackageError(_DAMAGED)
 
 
 def _message(value: int | memoryview) -> memoryview:
