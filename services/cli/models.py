@@ -93,17 +93,23 @@ def export_model(wanted: str, *, out: str, only_onnx: bool, as_json: bool) -> in
     return 0
 
 
-def promotable(site: Site, wanted: str) -> tuple[ModelPackage, ModelPackage | None]:
-    """A registered package (or a shipped one, by name), and the one its name means here now; None: nothing does."""
-    if wanted in shipped_names() and Stages(site.catalog).production(wanted) is None:
+def promotable(site: Site, wanted: str) -> tuple[ModelPackage, ModelPackage | None, int]:
+    """(package, incumbent, after): a registered package, or a shipped one, by name; and what its name means here.
+
+    `incumbent` is None where the name means nothing. `after` is the name's last step before that was looked up, so
+    that whoever takes one since then is noticed by `Stages.promote`.
+    """
+    stages = Stages(site.catalog)
+    if wanted in shipped_names() and stages.production(wanted) is None:
         site.models.keep(shipped_package(wanted))
         wanted = shipped_package(wanted).digest
     found = site.models.registered(wanted)
     candidate = site.models.by_digest(found.digest)
-    current = Stages(site.catalog).production(found.name)
+    after = len(stages.stage_history(found.name))
+    current = stages.production(found.name)
     if current is not None:
-        return candidate, site.models.by_digest(current.digest)
-    return candidate, shipped_package(found.name) if found.name in shipped_names() else None
+        return candidate, site.models.by_digest(current.digest), after
+    return candidate, shipped_package(found.name) if found.name in shipped_names() else None, after
 
 
 def parse_stage(text: str) -> ModelStage:

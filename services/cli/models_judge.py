@@ -67,24 +67,27 @@ def promote_command(
     """Change a package's stage; production only after its own checks, and a comparison with what it replaces."""
     stage = parse_stage(to)
     with open_here() as site:
-        stages = Stages(site.catalog)
-        candidate, incumbent = promotable(site, wanted)
-        after = len(stages.stage_history(candidate.contract.name))
+        candidate, incumbent, after = promotable(site, wanted)
         admission = _admit(site, candidate, incumbent, held) if stage == ModelStage.PRODUCTION else None
-        steps = stages.promote(candidate.digest, stage=stage, who=who or person(), why=why, after=after)
+        steps = Stages(site.catalog).promote(candidate.digest, stage=stage, who=who or person(), why=why, after=after)
     if as_json:
         checks = None if admission is None else admission.as_json()
         print_json({"steps": [step.model_dump(mode="json") for step in steps], "checks": checks})
         return 0
     if not steps:
         console.print(f"{candidate.contract.name} {candidate.digest[:12]} is {stage} already")
+    for digest in admission.unlisted if admission is not None else ():
+        console.print(
+            f"{digest[:12]} does not list the images it learned from; some of them in --data would not be noticed",
+            soft_wrap=True,
+        )
     for step in steps:
         console.print(f"{step.name} {step.digest[:12]} is now [bold]{step.stage}[/bold]", soft_wrap=True)
     return 0
 
 
 def _admit(site: Site, candidate: ModelPackage, incumbent: ModelPackage | None, held: HeldOut | None) -> "Admission":
-    from services.training.promotion import admit
+    from services.training.promotion import Trial, admit
 
     if held is None:
         return admit(candidate, incumbent)
@@ -94,7 +97,17 @@ def _admit(site: Site, candidate: ModelPackage, incumbent: ModelPackage | None, 
     def measure(package: ModelPackage) -> Mapping[str, Any]:
         return _judge(package, held, images, _open_backend(site.settings, package)).held_out
 
-    return admit(candidate, incumbent, measure=measure)
+    trial = Trial(data=_data_digest(held, images), images=images, measure=measure)
+    return admit(candidate, incumbent, trial=trial)
+
+
+def _data_digest(held: HeldOut, images: "LabelledImages | None") -> str:
+    if images is not None:
+        return images.digest
+    from services.core.raster.open import open_scene
+    from services.training.evaluate_scene import labelled_digest
+
+    return labelled_digest(open_scene([held.data]), Path(held.labels or ""), held.first_class)
 
 
 def _open_backend(settings: Settings, package: ModelPackage) -> Backend:

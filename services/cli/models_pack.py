@@ -6,6 +6,7 @@ from pathlib import Path
 from services.cli.output import console, print_facts, print_json
 from services.core.errors import BackendUnavailableError, ObjectNotFoundError, RequestError
 from services.core.log import configure_logging
+from services.core.model.package import check_free
 from services.core.settings import load_settings
 
 
@@ -28,6 +29,8 @@ def pack_command(network: Network, contract: str, *, out: str, card: str | None,
     configure_logging(load_settings().log_level)
     declared = read_declaration(Path(contract))
     text = _read_card(card)
+    if not (Path(out) / "model.json").is_file():  # a package may be the one that this makes again
+        check_free(Path(out))
     try:
         from services.training.byo import pack_module, pack_onnx
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from services.cli.output import console, notes, print_json
 from services.core.errors import BackendUnavailableError
 from services.core.log import configure_logging, get_logger
-from services.core.model.package import ModelPackage
+from services.core.model.package import ModelPackage, check_free
 from services.core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def train_threshold_command(
     from services.training.threshold import train_threshold
 
     configure_logging(load_settings().log_level)
+    check_free(Path(out))
     truth = Path(labels) if labels else None
     package = train_threshold([Path(scene) for scene in scenes], Path(out), labels=truth, tile_px=tile_px, name=name)
     return _report(package, as_json=as_json)
@@ -44,6 +45,7 @@ def train_segmentation_command(
         raise BackendUnavailableError(f"training needs {exc.name}; run: pip install 'swath[train]'") from exc
 
     configure_logging(load_settings().log_level)
+    check_free(Path(out))
     train = train_segmentation if epochs is None else partial(train_segmentation, epochs=epochs)
     with _epochs() as progress:
         report = train(Path(scene), Path(truth), Path(out), seed=seed, progress=progress)
@@ -72,6 +74,7 @@ def train_eurosat_command(data: str, out: str, wish: EurosatWish, *, as_json: bo
         raise BackendUnavailableError(f"training needs {exc.name}; run: pip install 'swath[train]'") from exc
 
     configure_logging(load_settings().log_level)
+    check_free(Path(out))
     images = read_labelled_images(Path(data))
     EUROSAT_RGB.check_classes(images.classes, data)
     plan = ImagePlan(recipe=EUROSAT_RGB, seed=wish.seed, rough_cost=wish.rough_cost)

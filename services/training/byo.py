@@ -65,8 +65,8 @@ def pack_module(
     """
     import torch
 
-    from services.training.byo_module import load_module
-    from services.training.byo_onnx import fit_onnx
+    from services.training.byo_module import USER_ERRORS, load_module
+    from services.training.byo_onnx import fit_onnx, in_a_line
     from services.training.export import onnx_bytes, weights_bytes
 
     contract = declared.contract
@@ -76,9 +76,10 @@ def pack_module(
     try:
         expected = _answers(network, contract, softmax=softmax)
         body = onnx_bytes(network, bands=len(contract.bands), chip_px=contract.chip_px, softmax=softmax)
-    except (RuntimeError, TypeError, torch.onnx.errors.OnnxExporterError) as exc:
-        reason = str(exc).strip().splitlines()[0]
-        raise PackageError(f"{target} cannot be run and exported for {contract.chip_px} px chips: {reason}") from exc
+    except (*USER_ERRORS, torch.onnx.errors.OnnxExporterError) as exc:
+        raise PackageError(
+            f"{target} cannot be run and exported for {contract.chip_px} px chips: {in_a_line(exc)}; see --debug"
+        ) from exc
     files = {"model.onnx": fit_onnx(body, contract, add_softmax=False), "weights.safetensors": weights_bytes(network)}
     return _save(files, declared, out=out, card=card, expected=expected)
 
@@ -88,9 +89,12 @@ def _answers(network: "nn.Module", contract: Contract, *, softmax: bool) -> Prob
     import torch
 
     with torch.inference_mode():
-        answers = network(torch.from_numpy(fixed_chips(contract)))
+        chips = torch.from_numpy(fixed_chips(contract))
+        answers = network(chips)
         if not isinstance(answers, torch.Tensor):
             raise TypeError(f"it answers with a {type(answers).__name__}, not one tensor")
+        if answers.ndim < 2:
+            raise TypeError(f"it answers {tuple(answers.shape)} to {len(chips)} chips, and each needs its own classes")
         probabilities: Probabilities = (torch.softmax(answers, dim=1) if softmax else answers).numpy()
     return probabilities
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from services.core.errors import ObjectNotFoundError, PackageError, RequestError
 
-#: What a user's own code may well raise while it is imported or built; the traceback is theirs (`--debug`).
-_USER_ERRORS = (
+#: What a user's own code may well raise while it is imported, built or run; the traceback is theirs (`--debug`).
+USER_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError,
 )  # fmt: skip
@@ -57,7 +57,7 @@ def _build(target: str, arguments: Mapping[str, Any]) -> nn.Module:
     try:
         spec.loader.exec_module(module)
         network = getattr(module, name)(**arguments)
-    except _USER_ERRORS as exc:
+    except USER_ERRORS as exc:
         raise RequestError(f"{target} cannot be built: {type(exc).__name__}: {exc}; see --debug") from exc
     if not isinstance(network, nn.Module):
         raise RequestError(f"{target} makes a {type(network).__name__}, not a torch.nn.Module")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from services.core.errors import RequestError
 from services.core.model.contract import Contract
 from services.core.model.networks.registry import build_network
 from services.training.augment import Augmentation
@@ -73,9 +74,10 @@ def train_images(images: LabelledImages, plan: ImagePlan, *, work: Path, progres
         progress: Called after each epoch.
 
     Raises:
-        RequestError: The checkpoint is of another training.
+        RequestError: Too few images, or the checkpoint is of another training.
     """
     held = stratified_folds(images.labels, folds=_HELD, seed=plan.seed)[0]
+    _check_enough(images, plan, [held])
     return _train_without(images, plan, held, work=work, progress=progress, title="training")
 
 
@@ -89,9 +91,13 @@ def cross_validate(
 
     Returns:
         For metrics.json: `accuracy` per fold, `mean`, `std`, `epochs`, `images`, `cpu_minutes`.
+
+    Raises:
+        RequestError: Too few images for so many folds, or a checkpoint is of another training.
     """
     plan, scores, spent = replace(plan, schedule=replace(plan.schedule, rough_epochs=0)), [], 0.0
     parts = stratified_folds(images.labels, folds=folds, seed=plan.seed)
+    _check_enough(images, plan, parts)
     for number, held in enumerate(parts, 1):
         trained = _train_without(
             images,
@@ -112,6 +118,19 @@ def cross_validate(
         "images": len(images.labels),
         "cpu_minutes": round(spent / 60, 1),
     }
+
+
+def _check_enough(images: LabelledImages, plan: ImagePlan, parts: Sequence[Indices]) -> None:
+    """Without each part there must be a batch to learn from, and in it an image to be judged by."""
+    sizes, batch = [len(part) for part in parts], plan.schedule.batch
+    least = len(images) - max(sizes)
+    if least < batch:
+        raise RequestError(
+            f"{len(images)} images are too few: less those that judge, {least} are left to learn from, and {batch} are "
+            "learned from at once; bring more"
+        )
+    if min(sizes) == 0:
+        raise RequestError(f"{len(parts)} folds are more than any class has images; ask for fewer, or bring more")
 
 
 def _train_without(

@@ -10,6 +10,7 @@ import numpy as np
 from services.core.errors import ContractError, ObjectNotFoundError
 from services.core.model.backends import Backend
 from services.core.model.package import ModelPackage
+from services.core.records import Scene
 from services.training.evaluate import Accuracy, judge, map_scene
 from services.training.samples import read_labelled
 
@@ -56,13 +57,26 @@ def evaluate_scene(
     """
     if package.contract.kind != "segmentation":
         raise ContractError(f"model {package.contract.name} is a {package.contract.kind}; labels of pixels do not fit")
-    if not labels.is_file():
-        raise ObjectNotFoundError(f"no label raster at {labels}")
+    _check_there(labels)
     known = read_labelled(scene, labels, contract=package.contract, first_class=first_class)
     answers = map_scene(package, known.scene, backend)
     everywhere = np.ones(known.labels.shape, np.bool_)
     accuracy = judge(answers, known.labels, everywhere, classes=len(package.contract.classes))
-    seal = f"{known.scene.digest} {hashlib.sha256(labels.read_bytes()).hexdigest()} {first_class}"
-    return SceneVerdict(
-        package=package, backend=backend.id, data=hashlib.sha256(seal.encode()).hexdigest(), accuracy=accuracy
-    )
+    data = labelled_digest(known.scene, labels, first_class)
+    return SceneVerdict(package=package, backend=backend.id, data=data, accuracy=accuracy)
+
+
+def labelled_digest(scene: Scene, labels: Path, first_class: int) -> str:
+    """Of a scene with its class raster: `data` of `held_out` and of `training`.
+
+    Raises:
+        ObjectNotFoundError: There is no such raster.
+    """
+    _check_there(labels)
+    seal = f"{scene.digest} {hashlib.sha256(labels.read_bytes()).hexdigest()} {first_class}"
+    return hashlib.sha256(seal.encode()).hexdigest()
+
+
+def _check_there(labels: Path) -> None:
+    if not labels.is_file():
+        raise ObjectNotFoundError(f"no label raster at {labels}")

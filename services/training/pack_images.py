@@ -22,8 +22,9 @@ from services.training.image_card import image_card
 from services.training.image_files import model_json
 from services.training.images import LabelledImages
 from services.training.precision import agreement
+from services.training.seen_images import tell_seen
 from services.training.settle_images import settle
-from services.training.split_images import take
+from services.training.split_images import all_but, take
 
 _PART = 512
 
@@ -113,6 +114,7 @@ def _training(trained: Trained, images: LabelledImages, plan: ImagePlan) -> dict
     return {
         "data": images.digest,
         "images": len(images) - len(trained.held),
+        "seen": tell_seen(images, all_but(len(images), trained.held)),
         "seed": plan.seed,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,

@@ -7,12 +7,23 @@ from typing import Any
 from services.core.errors import PackageError
 from services.core.model.package import ModelPackage
 from services.core.model.parity import Parity, check_parity
+from services.training.images import LabelledImages
+from services.training.seen_images import known_again, parse_seen
 
 #: A successor may be this much less right, which is within what a change of library or processor does: 0.1 points.
 TOLERANCE = 0.001
 
 #: A package's `held_out`, measured now: data, and accuracy on it.
 Measure = Callable[[ModelPackage], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Data that both packages are to be measured on, which neither may have learned from."""
+
+    data: str  #: its digest
+    images: LabelledImages | None  #: None: a scene and its labels
+    measure: Measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +34,8 @@ class Admission:
     accuracy: float | None  #: None: there was nothing to compare it with
     replaced_accuracy: float | None
     data: str | None  #: digest of the images or labels both were judged by
+    #: Measured packages that do not say which images they learned from: of these, a part was not known again.
+    unlisted: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For the command's answer."""
@@ -33,14 +46,15 @@ class Admission:
             "accuracy": self.accuracy,
             "replaced_accuracy": self.replaced_accuracy,
             "data": self.data,
+            "unlisted": list(self.unlisted),
         }
 
 
-def admit(candidate: ModelPackage, incumbent: ModelPackage | None, *, measure: Measure | None = None) -> Admission:
+def admit(candidate: ModelPackage, incumbent: ModelPackage | None, *, trial: Trial | None = None) -> Admission:
     """Check a candidate for production.
 
     Its files were compared with its digest when it was loaded. Here its libraries are compared with each other, and
-    its accuracy with that of the package it replaces, on the same data: measured now, where `measure` is given, else
+    its accuracy with that of the package it replaces, on the same data: measured now, where there is a `trial`, else
     as both packages' metrics.json have it. Thresholds have no network and no accuracy; of them the files count alone.
 
     Raises:
@@ -55,26 +69,29 @@ def admit(candidate: ModelPackage, incumbent: ModelPackage | None, *, measure: M
             f"model {name} is a {incumbent.contract.kind} in production and the candidate is a "
             f"{candidate.contract.kind}; give the candidate another name"
         )
-    mine, theirs = _figures(candidate, incumbent, measure)
+    mine, theirs = _figures(candidate, incumbent, trial)
     if mine["accuracy"] < theirs["accuracy"] - TOLERANCE:
         raise PackageError(
             f"{candidate.digest[:12]} may not replace {incumbent.digest[:12]} as {name}: on the same held-out data it "
             f"is right in {100 * mine['accuracy']:.2f} % and the other in {100 * theirs['accuracy']:.2f} %"
         )
+    measured = (candidate, incumbent) if trial is not None else ()
     return Admission(
-        parity=parity, accuracy=mine["accuracy"], replaced_accuracy=theirs["accuracy"], data=str(mine["data"])
+        parity=parity,
+        accuracy=mine["accuracy"],
+        replaced_accuracy=theirs["accuracy"],
+        data=str(mine["data"]),
+        unlisted=tuple(package.digest for package in measured if _seen_by(package) is None),
     )
 
 
 def _figures(
-    candidate: ModelPackage, incumbent: ModelPackage, measure: Measure | None
+    candidate: ModelPackage, incumbent: ModelPackage, trial: Trial | None
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    if measure is not None:
-        measured = measure(candidate), measure(incumbent)
+    if trial is not None:
         for package in (candidate, incumbent):
-            if _learned_from(package) == measured[0]["data"]:
-                raise PackageError(f"{package.digest[:12]} was trained on the data of --data; name some it never saw")
-        return measured
+            _check_unseen(package, trial)
+        return trial.measure(candidate), trial.measure(incumbent)
     mine, theirs = _stated(candidate), _stated(incumbent)
     if mine is None or theirs is None or mine["data"] != theirs["data"]:
         raise PackageError(
@@ -85,10 +102,26 @@ def _figures(
     return mine, theirs
 
 
-def _learned_from(package: ModelPackage) -> str | None:
-    """Digest of the images it was trained on, if it says so."""
+def _check_unseen(package: ModelPackage, trial: Trial) -> None:
+    """Whole training data is known by its digest; a part of it, where the package tells its images."""
+    if _training(package).get("data") == trial.data:
+        raise PackageError(f"{package.digest[:12]} was trained on the data of --data; name some it never saw")
+    seen = _seen_by(package)
+    known = known_again(trial.images, seen) if trial.images is not None and seen else ()
+    if known:
+        raise PackageError(
+            f"{package.digest[:12]} was trained on images of --data, {known[0]} for one; name some it never saw"
+        )
+
+
+def _seen_by(package: ModelPackage) -> frozenset[bytes] | None:
+    """Marks of the images it was trained on, if it tells them."""
+    return parse_seen(_training(package).get("seen"))
+
+
+def _training(package: ModelPackage) -> Mapping[str, Any]:
     told = package.metrics.get("training")
-    return told.get("data") if isinstance(told, dict) else None
+    return told if isinstance(told, dict) else {}
 
 
 def _stated(package: ModelPackage) -> Mapping[str, Any] | None:

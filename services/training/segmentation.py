@@ -20,6 +20,7 @@ from services.core.version import code_version
 from services.training.card import segmentation_card
 from services.training.draft import drafted
 from services.training.evaluate import Accuracy, forest_baseline, judge, map_scene
+from services.training.evaluate_scene import labelled_digest
 from services.training.export import onnx_bytes, weights_bytes
 from services.training.figures import json_bytes
 from services.training.fit import FitPlan, FitSamples, Progress, fit
@@ -81,7 +82,13 @@ def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath
     files, metrics = _network_files(network, contract, labelled, split, recipe)
     metrics |= {
         "baseline_random_forest_test": forest_baseline(labelled, split, seed=seed) if baseline else {},
-        "training": {"seed": seed, "epochs": epochs, "code": code_version(), "torch": torch.__version__},
+        "training": {
+            "data": labelled_digest(labelled.scene, truth, recipe.first_class),
+            "seed": seed,
+            "epochs": epochs,
+            "code": code_version(),
+            "torch": torch.__version__,
+        },
     }
     (test, validation), seen = _judge(files, contract, labelled, split)
     metrics |= {"test": test.as_json(contract.classes), "validation": validation.as_json(contract.classes)}

@@ -6,16 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from services.core.model.package import load_package
+from services.cli import models_judge
+from services.core.catalog.stages import Stages
+from services.core.errors import PackageError
+from services.core.model.package import ModelPackage, load_package
+from services.core.records import ModelStage
+from services.core.site import Site
+from services.training.images import LabelledImages, read_labelled_images
+from services.training.promotion import Measure, Trial, admit
+from services.training.seen_images import tell_seen
+from services.training.split_images import take
 from tests.classifiers import (
     CONTRACT,
     GREEN_IS_LOST,
+    MODULE,
     RIGHT,
     image_bytes,
     image_files,
@@ -138,6 +149,80 @@ def test_a_declaration_that_is_wrong_is_refused_and_leaves_no_package(
     assert not (tmp_path / "package").exists()
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise ValueError('chips must be 32')", "ValueError: chips must be 32"),
+        ("return self.nothead(x)", "AttributeError: 'Colours' object has no attribute 'nothead'"),
+        ("assert x.shape[-1] == 32, 'need 32'", "AssertionError: need 32"),
+        ("return [x][1]", "IndexError: list index out of range"),
+        ("raise RuntimeError()", "px chips: RuntimeError; see --debug"),
+        ("return x.mean(dim=(1, 2, 3))", "TypeError: it answers (24,) to 24 chips"),
+    ],
+)
+def test_what_the_owners_code_raises_is_told_as_the_owners(swath: Swath, tmp_path: Path, body: str, said: str) -> None:
+    owner = write_owner_files(tmp_path)
+    (owner / "net.py").write_text(MODULE.partition("        return self.head")[0] + f"        {body}\n")
+    words = ("--module", f"{owner / 'net.py'}:Colours", "--weights", owner / "weights.safetensors")
+
+    answer = swath("models", "pack", *words, "--contract", owner / "contract.toml", "--out", tmp_path / "package")
+
+    assert answer.code == 65
+    assert "cannot be run and exported for 16 px chips" in answer.sentence
+    assert said in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("out", "code", "said"),
+    [
+        ("taken", 65, "taken is a model package already; name another folder, or remove it"),
+        ("net.py", 65, "net.py is there and is no model package"),
+        ("net.py/x", 78, "its folder cannot be made"),
+        ("empty", 0, ""),
+    ],
+)
+def test_where_a_package_is_asked_for_is_looked_at(
+    swath: Swath, packed: dict[str, Path], tmp_path: Path, out: str, code: int, said: str
+) -> None:
+    owner = write_owner_files(tmp_path)
+    shutil.copytree(packed["worse"], tmp_path / "taken")
+    (tmp_path / "empty").mkdir()
+    words = ("--module", f"{owner / 'net.py'}:Colours", "--weights", owner / "weights.safetensors")
+
+    answer = swath("models", "pack", *words, "--contract", owner / "contract.toml", "--out", tmp_path / out)
+
+    assert (answer.code, said in answer.err) == (code, True)
+
+
+def test_packing_again_finds_its_own_package(swath: Swath, packed: dict[str, Path], tmp_path: Path) -> None:
+    owner = write_owner_files(tmp_path)
+    words = ("--module", f"{owner / 'net.py'}:Colours", "--weights", owner / "weights.safetensors", "--json")
+
+    answer = swath("models", "pack", *words, "--contract", owner / "contract.toml", "--out", packed["right"])
+
+    assert answer.json["digest"] == load_package(packed["right"]).digest
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("eurosat", "--data", "absent.zip"),
+        ("threshold", "absent.tif"),
+        ("segmentation", "absent.tif", "absent-too.tif"),
+    ],
+)
+def test_a_training_looks_where_its_package_shall_lie_before_anything_else(
+    swath: Swath, packed: dict[str, Path], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    finished = swath("train", *words, "--out", packed["right"])
+    assert finished.code == 65
+    assert "is a model package already; name another folder, or remove it" in finished.sentence
+
+    (tmp_path / "new.training").mkdir()  # of a training that was killed
+    (tmp_path / "new.training" / "training.safetensors").write_bytes(b"x")
+    assert "absent" in swath("train", *words, "--out", tmp_path / "new").sentence
+
+
 def test_a_pickle_that_would_run_code_is_refused(swath: Swath, tmp_path: Path) -> None:
     owner = write_owner_files(tmp_path)
     (owner / "weights.pt").write_bytes(b"cposix\nsystem\n(S'touch " + str(tmp_path / "pwned").encode() + b"'\ntR.")
@@ -248,6 +333,74 @@ def test_data_that_a_package_was_trained_on_judges_nobody(
 
     assert answer.code == 65
     assert "was trained on the data of --data" in answer.err
+
+
+def test_part_of_what_a_package_was_trained_on_judges_nobody_and_nothing_is_measured(
+    packed: dict[str, Path], tmp_path: Path
+) -> None:
+    images = read_labelled_images(write_folder(tmp_path / "data", image_files(per_class=30)))
+    learned = np.arange(0, len(images), 2)
+    crammed = load_package(
+        with_metrics(packed["right"], tmp_path / "crammed", {"training": {"seen": tell_seen(images, learned)}})
+    )
+    incumbent = load_package(packed["worse"])
+
+    def trial(part: LabelledImages, measure: Measure) -> Trial:
+        return Trial(data=part.digest, images=part, measure=measure)
+
+    for candidate, other in ((crammed, incumbent), (incumbent, crammed)):
+        with pytest.raises(PackageError, match=rf"{crammed.digest[:12]} was trained on images of --data, \w+/\w+\.png"):
+            admit(candidate, other, trial=trial(take(images, learned[:20]), _never))
+    held = trial(take(images, learned + 1), lambda _: {"data": "1" * 64, "accuracy": 0.9})
+    assert admit(crammed, incumbent, trial=held).unlisted == (incumbent.digest,)
+
+
+def test_a_scene_that_a_package_was_trained_on_judges_nobody_and_is_not_mapped(
+    packed: dict[str, Path], tmp_path: Path
+) -> None:
+    told = {"training": {"data": "1" * 64}}
+    crammed = load_package(with_metrics(packed["right"], tmp_path / "crammed", told))
+    scene = Trial(data="1" * 64, images=None, measure=_never)
+    with pytest.raises(PackageError, match="was trained on the data of --data"):
+        admit(crammed, load_package(packed["worse"]), trial=scene)
+
+
+def _never(package: ModelPackage) -> dict[str, Any]:
+    pytest.fail(f"{package.digest} was measured")
+
+
+def test_whoever_does_not_list_the_images_it_learned_from_is_named(
+    swath: Swath, packed: dict[str, Path], data: Path
+) -> None:
+    worse, right = add(swath, packed["worse"]), add(swath, packed["right"])
+    assert promote(swath, worse).code == 0
+
+    answer = swath("models", "promote", right, "--why", "better", "--data", data)
+
+    assert answer.code == 0, answer.err
+    for digest in (worse, right):
+        assert f"{digest[:12]} does not list the images it learned from" in answer.out
+
+
+def test_a_promotion_between_the_comparison_and_the_step_is_noticed(
+    swath: Swath, packed: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worse, right = add(swath, packed["worse"]), add(swath, packed["right"])
+    other = add(swath, with_metrics(packed["right"], data.parent / "other", {}))
+    assert promote(swath, worse).code == 0
+    look = models_judge.promotable
+
+    def look_and_be_overtaken(site: Site, wanted: str) -> tuple[ModelPackage, ModelPackage | None, int]:
+        found = look(site, wanted)
+        Stages(site.catalog).promote(other, stage=ModelStage.PRODUCTION, who="eve@desk", why="faster")
+        return found
+
+    monkeypatch.setattr(models_judge, "promotable", look_and_be_overtaken)
+    answer = promote(swath, right, "--data", data)
+
+    assert answer.code == 75
+    assert "somebody else changed the stages of model colours meanwhile" in answer.err
+    assert swath("models", "show", "colours", "--json").json["digest"] == other
 
 
 def test_a_package_changed_in_the_store_is_not_promoted(swath: Swath, packed: dict[str, Path], tmp_path: Path) -> None:

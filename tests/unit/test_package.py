@@ -11,10 +11,11 @@ from pystac import STACObjectType
 from pystac.extensions.mlm import MLMExtension
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from services.core.errors import ObjectNotFoundError, PackageError
+from services.core.errors import ObjectNotFoundError, PackageError, StorageRefusedError
 from services.core.model.contract import Contract
 from services.core.model.mlm import parse_item
 from services.core.model.package import (
+    check_free,
     fetch_package,
     load_package,
     save_package,
@@ -51,9 +52,37 @@ def test_saving_the_same_package_twice_is_harmless(tmp_path: Path) -> None:
 
 def test_another_package_is_not_overwritten(tmp_path: Path) -> None:
     first = make_package(tmp_path / "tiny")
-    with pytest.raises(PackageError):
+    with pytest.raises(PackageError, match="tiny is a model package already; name another folder, or remove it"):
         make_package(tmp_path / "tiny", network_files() | {"card.md": b"# other\n"})
     assert load_package(tmp_path / "tiny").digest == first.digest
+
+
+def test_an_empty_folder_becomes_the_package(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    check_free(tmp_path / "tiny")
+    assert make_package(tmp_path / "tiny").root == tmp_path / "tiny"
+
+
+def test_a_place_that_is_taken_is_told_before_anything_is_made_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_bytes(b"x")
+    for name in ("file", "full"):
+        for look in (check_free, make_package):
+            with pytest.raises(PackageError, match=f"{name} is there and is no model package"):
+                look(tmp_path / name)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    for look in (check_free, make_package):
+        with pytest.raises(StorageRefusedError, match="its folder cannot be made"):
+            look(tmp_path / "file" / "tiny")
+
+
+def test_looking_leaves_nothing_behind(tmp_path: Path) -> None:
+    check_free(tmp_path / "deep" / "tiny")
+    assert list((tmp_path / "deep").iterdir()) == []
 
 
 def test_a_refused_package_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from services.core.model.batching import Chips, Probabilities
 from services.core.model.networks.small_unet import RECEPTIVE_RADIUS_PX, SmallUnet
 from services.core.model.statistics import parse_statistics
 from services.core.raster.classmap import UNLABELLED
+from services.core.raster.open import open_scene
 from services.core.scene_bench import SceneBench
 from services.core.synthetic import make_scene
 from services.training.evaluate import forest_features, judge
+from services.training.evaluate_scene import labelled_digest
 from services.training.fit import class_weights
 from services.training.recipe import LANDCOVER_L7
 from services.training.samples import Crops, LabelledScene, normalised, plan_split, read_labelled
@@ -164,6 +166,9 @@ def test_training_reports_each_epoch_and_packs_what_it_judged(files: tuple[Path,
     assert f"{100 * report.test.overall:.1f} %" in report.package.card
     assert set(report.baseline) == {"pixel", "3x3", "5x5", "3x3_5x5_9x9"}
     assert whole((300, 280)).size > report.test.pixels
+    assert report.package.metrics["training"]["data"] == labelled_digest(
+        open_scene([str(files[0])]), files[1], RECIPE.first_class
+    )
     told = parse_statistics(report.package.read("statistics.json"), "the package")
     seen_px = sum(told.bands[RECIPE.bands[0]].counts)
     assert 0.2 < seen_px * 256 / split.train.sum() <= 4  # every 256th pixel of a chip, and up to four overlap

@@ -22,7 +22,9 @@ from services.training.image_schedule import Schedule, rate_share, rough_rate_sh
 from services.training.images import LabelledImages
 from services.training.muon import Muon, near_orthogonal
 from services.training.pack_images import ImageReport, pack_images
+from services.training.quantise import int8_onnx
 from services.training.rough import blurred
+from services.training.seen_images import known_again, parse_seen
 from services.training.split_images import all_but, stratified_folds, take
 
 STILL = Augmentation(shift_px=0, gain=0.0, tint=0.0, haze=0.0, cut=0.0)
@@ -196,6 +198,47 @@ def test_cross_validation_judges_every_image_once(tmp_path: Path) -> None:
     assert found["mean"] == pytest.approx(np.mean(found["accuracy"]), abs=1e-6)
     assert (found["folds"], found["images"], found["epochs"]) == (2, 160, 4)
     assert found["mean"] > 0.9
+
+
+@pytest.mark.parametrize(("count", "left"), [(2, 0), (4, 2), (16, 14)])
+def test_fewer_images_than_are_learned_from_at_once_are_refused_before_training(
+    tmp_path: Path, count: int, left: int
+) -> None:
+    few = images(count)
+    with pytest.raises(RequestError, match=f"{count} images are too few.* {left} are left to learn from, and 16 are"):
+        train_images(few, PLAN, work=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folds_too_small_or_too_many_are_refused_before_the_first(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="14 are left to learn from"):
+        cross_validate(images(30), PLAN, folds=2, work=tmp_path)
+    with pytest.raises(RequestError, match="20 folds are more than any class has images"):
+        cross_validate(images(38), PLAN, folds=20, work=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_quantising_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    network = build_network("tile-net", {"bands": 3, "classes": 2, "width": 16, "blocks": [1]}).eval()
+    chips = np.random.default_rng(1).standard_normal((4, 3, 32, 32), np.float32)
+
+    int8_onnx(onnx_bytes(network, bands=3, chip_px=32), chips)
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_package_knows_the_images_it_learned_from_by_their_pixels(report: ImageReport, trained: Trained) -> None:
+    seen = parse_seen(report.package.metrics["training"]["seen"])
+    assert seen is not None
+    learned = take(images(), all_but(160, trained.held))
+    assert 0 < len(known_again(learned, seen)) < len(learned) / 2
+    assert known_again(replace(learned, names=tuple(f"other/{name}" for name in learned.names)), seen)
+    assert known_again(take(images(), trained.held), seen) == ()
+
+
+@pytest.mark.parametrize("told", [None, 7, "not base64!", ["a"]])
+def test_a_package_that_does_not_tell_its_images_has_no_list(told: object) -> None:
+    assert parse_seen(told) is None
 
 
 def test_a_recipe_refuses_images_of_other_classes() -> None:
