@@ -3,9 +3,7 @@
 It runs with no server: Prefect's own ephemeral API is enough. A scene that fails never stops the others.
 """
 
-import argparse
 import json
-import shlex
 import sys
 from typing import Any
 
@@ -21,8 +19,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.tasks import infer_run, ingest, plan_run, publish_run, tile_scene
 from services.core.boxes import parse_bbox
+from services.core.command import run_command
+from services.core.entry_point import ArgumentParser, worst_code
 from services.core.errors import CoverageError, SwathError
 from services.core.log import configure_logging
+from services.core.raster.href import shown_href
 from services.core.settings import load_settings
 from services.inference.runs import resolve_out
 
@@ -37,17 +38,19 @@ Step = PrefectFuture[Any]
 
 
 @flow(name="scenes-to-maps", task_runner=_RUNNER, persist_result=False)  # type: ignore[arg-type]  # TaskRunner is invariant
-def scenes_to_maps(
-    sources: list[str], model: str, out: str, command: str, request: dict[str, Any]
-) -> list[dict[str, Any]]:
+def scenes_to_maps(sources: list[str], model: str, out: str, request: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per scene, in order: what was published, or why it was not."""
-    steps = [_submit(source, model, out, command, request) for source in sources]
+    steps = [_submit(source, model, out, request) for source in sources]
     wait([step for scene in steps for step in scene])
-    return [_row(source, [step.state for step in scene]) for source, scene in zip(sources, steps, strict=True)]
+    return [
+        _row(shown_href(source), [step.state for step in scene]) for source, scene in zip(sources, steps, strict=True)
+    ]
 
 
-def _submit(source: str, model: str, out: str, command: str, request: dict[str, Any]) -> list[Step]:
+def _submit(source: str, model: str, out: str, request: dict[str, Any]) -> list[Step]:
     """The steps of one scene; each takes the future of the one before."""
+    options = {"--tile-px": request["tile_px"], "--gsd": request["gsd_m"], "--bbox": request["bbox"]}
+    command = run_command([source], model=model, out=out, options=options)
     scene = ingest.submit(source)
     ready = tile_scene.submit(scene)  # type: ignore[call-overload]  # Prefect resolves futures
     run = plan_run.submit(ready, model, out, command, request)
@@ -68,8 +71,8 @@ def _row(source: str, states: list[State[Any]]) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the flow in this process; the exit code is that of the first scene that is not all well."""
-    parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description=__doc__)
+    """Run the flow in this process; the exit code is that of the scene that went worst."""
+    parser = ArgumentParser(prog="python -m flows.pipeline", description=__doc__)
     parser.add_argument("scenes", nargs="+", metavar="SCENE")
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", default=None, help="folder or s3:// prefix; default: products in SWATH_HOME")
@@ -84,12 +87,11 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"swath: {exc}\n")
         return exc.exit_code
     configure_logging(settings.log_level)
-    command = shlex.join(["python", "-m", "flows.pipeline", *(argv or sys.argv[1:])])
     with temporary_settings(_LOCAL_PREFECT):
-        rows = scenes_to_maps(args.scenes, args.model, resolve_out(args.out, settings), command, request)
+        rows = scenes_to_maps(args.scenes, args.model, resolve_out(args.out, settings), request)
     for row in rows:
         sys.stdout.write(json.dumps(row) + "\n")
-    return next((row["exit_code"] for row in rows if row["exit_code"]), 0)
+    return worst_code(row["exit_code"] for row in rows)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ that sends a byte a minute, or headers without an end, would cost a descriptor o
 import asyncio
 from typing import ClassVar
 
+from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.api.problems import problem_of, respond
+from services.api.gate import Notes, Passage
+from services.api.problems import Problem, problem_of, respond
 from services.api.refusals import HeadError, HeadTooLargeError, TooSlowError
 from services.core.errors import SwathError
 
@@ -21,7 +23,10 @@ class Connection(HttpToolsProtocol):
     """uvicorn makes one per connection; see `connection_class`."""
 
     head_s: ClassVar[float]
+    notes: ClassVar[Notes]
     _head_bytes = 0
+    _may_be_large = False  #: a head that is whole by now has to be measured: what came may be more than its limit
+    _is_large = False
     _head_timer: asyncio.TimerHandle | None = None
     _head_whole = False
 
@@ -41,25 +46,33 @@ class Connection(HttpToolsProtocol):
         self._head_whole, self._head_bytes = False, 0
 
     def on_headers_complete(self) -> None:
-        """Its last byte."""
+        """Its last byte.
+
+        Raises:
+            HeadTooLargeError: For the parser, which goes no further and has us send a 400.
+        """
         self._head_whole = True
         self._cease_waiting()
+        if self._may_be_large and _size(self.url, self.headers) > HEAD_BYTES:
+            self._is_large = True
+            raise _too_large()
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, or of a body, which is none of our business here."""
+        self._may_be_large = self._head_bytes + len(data) > HEAD_BYTES
         super().data_received(data)
         if self._head_whole or self.transport.is_closing():
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES:
-            self._refuse(HeadTooLargeError(f"the head of a request may have {HEAD_BYTES} bytes"))
+            self._refuse(_too_large())
         elif self._head_timer is None:
             self._wait_for_head()
 
     def send_400_response(self, msg: str) -> None:
         """As a problem, like every other refusal."""
-        self._refuse(HeadError(f"{msg.rstrip('.').lower()}; send HTTP/1.1"))
+        self._refuse(_too_large() if self._is_large else HeadError(f"{msg.rstrip('.').lower()}; send HTTP/1.1"))
 
     def _wait_for_head(self) -> None:
         self._head_timer = self.loop.call_later(self.head_s, self._lose_patience)
@@ -77,24 +90,42 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, error: SwathError) -> None:
         self._cease_waiting()
-        if not self.transport.is_closing():
-            self.transport.write(_answer(error))
-            self.transport.close()
+        if self.transport.is_closing():
+            return
+        passage = Passage({"method": "", "headers": self.headers or []}, _nowhere)
+        problem = problem_of(error, request_id=passage.request_id)
+        passage.status = problem.status
+        self.transport.write(_answer(problem, passage.request_id))
+        self.transport.close()
+        self.notes.write(passage)
 
 
-def connection_class(head_s: float) -> type[Connection]:
+def connection_class(head_s: float, notes: Notes) -> type[Connection]:
     """The protocol for uvicorn, whose settings know no such limit.
 
     Args:
         head_s: Seconds within which a head must be there, from the connection's first moment or the head's first byte.
+        notes: Of what is refused here, before the gate has heard of it.
     """
-    return type("Connection", (Connection,), {"head_s": head_s})
+    return type("Connection", (Connection,), {"head_s": head_s, "notes": notes})
 
 
-def _answer(error: SwathError) -> bytes:
+async def _nowhere(message: Message) -> None:
+    """What is refused here is written to the transport at once."""
+
+
+def _too_large() -> HeadTooLargeError:
+    return HeadTooLargeError(f"the head of the request is larger than {HEAD_BYTES} bytes; send less in it")
+
+
+def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    """Bytes of a head, without its first and last few."""
+    return len(url) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
+
+
+def _answer(problem: Problem, request_id: str) -> bytes:
     """The problem on the wire, without the application, which was never asked."""
-    problem = problem_of(error)
     response = respond(problem)
-    headers = [*response.raw_headers, (b"connection", b"close")]
+    headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
     first = f"HTTP/1.1 {problem.status} {problem.title}".encode()
     return b"\r\n".join([first, *(name + b": " + value for name, value in headers), b"", bytes(response.body)])

@@ -27,6 +27,32 @@ class BodyTooLargeError(HTTPException):
     """An HTTPException, because FastAPI's own reading of bodies lets only those through."""
 
 
+class Notes:
+    """Logs and counts what was answered."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._logs = settings.api_access_log
+
+    def write(self, passage: "Passage") -> None:
+        """One request, answered."""
+        scope, seconds = passage.scope, time.perf_counter() - passage.began
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.count(passage.route, method, passage.status, seconds)
+        if not self._logs or (passage.route in _QUIET and passage.status < 400):
+            return
+        log.info(
+            "request",
+            request_id=passage.request_id,
+            method=method,
+            route=passage.route,
+            status=passage.status,
+            ms=round(seconds * 1000, 1),
+            bytes=passage.declared_bytes,
+            caller=scope["state"].get("caller"),
+        )
+
+
 class Gate:
     """Wraps the application. What it refuses never reaches a route."""
 
@@ -34,6 +60,7 @@ class Gate:
         self._app = app
         self._metrics = metrics
         self._settings = settings
+        self._notes = Notes(settings, metrics)
         self._under_way = 0
         self._held_bytes = 0
 
@@ -42,7 +69,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = _Passage(scope, send)
+        passage = Passage(scope, send)
         self._under_way += 1
         self._metrics.under_way.set(self._under_way)
         body = _Body(receive, self._settings.api_max_body_bytes, self._hold)
@@ -56,9 +83,9 @@ class Gate:
             self._under_way -= 1
             self._metrics.under_way.set(self._under_way)
             self._held_bytes -= body.size
-            self._note(passage)
+            self._notes.write(passage)
 
-    def _refusal(self, passage: "_Passage") -> SwathError | None:
+    def _refusal(self, passage: "Passage") -> SwathError | None:
         settings, declared = self._settings, passage.declared_bytes
         if self._under_way > settings.api_max_requests:
             return OverloadedError("as many requests as are taken at once are under way; try again", retry_after_ms=500)
@@ -78,25 +105,8 @@ class Gate:
         if self._held_bytes > self._settings.api_body_memory_bytes:
             raise HTTPException(503, "as many bodies as are held at once have been sent; try again")
 
-    def _note(self, passage: "_Passage") -> None:
-        scope, seconds = passage.scope, time.perf_counter() - passage.began
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.count(passage.route, method, passage.status, seconds)
-        if not self._settings.api_access_log or (passage.route in _QUIET and passage.status < 400):
-            return
-        log.info(
-            "request",
-            request_id=passage.request_id,
-            method=method,
-            route=passage.route,
-            status=passage.status,
-            ms=round(seconds * 1000, 1),
-            bytes=passage.declared_bytes,
-            caller=scope["state"].get("caller"),
-        )
 
-
-class _Passage:
+class Passage:
     """One request on its way through."""
 
     __slots__ = ("_send", "began", "declared_bytes", "request_id", "scope", "status")

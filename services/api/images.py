@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.api.costs import check_chunks, check_rows, check_scans, check_segments, check_tiff
 from services.api.plain_jpeg import decode_plain, plain_size
 from services.api.refusals import ImageError, MediaTypeError, TooLargeError
 from services.core.errors import SwathError
 from services.core.grid import plan_chips, whole
-from services.core.model.contract import Contract
+from services.core.model.contract import Contract, Remedies
 from services.core.model.preprocess import Normalisation, normalise, plan_normalisation
+from services.core.raster.tiff_head import parse_directories
 from services.core.records import Asset, Band, MaskKind, Scene
 
 Kind = Literal["JPEG", "PNG", "TIFF"]
@@ -46,6 +48,17 @@ CLAIMS: dict[str, Kind | None] = {
 }
 #: Pixels up to which an image is decoded at once: a hop to another thread costs more.
 _SMALL_PX = 2**16
+_AS_TIFF = "send a GeoTIFF that has what the model needs"
+_OF_PICTURES = Remedies(bands=_AS_TIFF, dtype=_AS_TIFF, scale=_AS_TIFF)
+_OF_TIFFS = Remedies(
+    bands="name its bands in their order, as in ?bands=B02,B03,B04, or send an image that has these",
+    dtype="send what it was trained on",
+    scale=(
+        "set scale and offset in the file (gdal_edit.py -scale 0.0001), or send all 13 bands of Sentinel-2 with their "
+        "names (?bands=B01,B02 and so on)"
+    ),
+    gsd="resample it first, or send an image of another sensor",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,7 @@ class PictureRules:
         self._refusal: str | None = None
         scene = _picture_scene(contract)
         try:
-            bands = contract.pick_bands(scene)
+            bands = contract.pick_bands(scene, remedies=_OF_PICTURES)
             self._norm = plan_normalisation(contract, bands)
             self._planes = [band.bidx - 1 for band in bands]
         except SwathError as exc:
@@ -119,10 +132,11 @@ class PictureRules:
         if kind == "JPEG" and (size := plain_size(body)) is not None:
             if not self._is_here(size, max_pixels=max_pixels, here_px=here_px):
                 return None
+            check_scans(body, size)
             if (plain := decode_plain(body)) is not None:
                 return self._picture(plain, None)
         try:
-            image = Image.open(io.BytesIO(body), formats=(kind,))
+            image = _open_checked(body, kind)
             if not self._is_here(image.size, max_pixels=max_pixels, here_px=here_px):
                 return None
             return self._picture(*_read_colours(image, body, kind))
@@ -156,11 +170,14 @@ def decode_tiff(body: bytes, contract: Contract, *, names: Sequence[str], max_pi
     # Most services never see one, and GDAL is a tenth of a second and forty megabytes.
     from services.core.raster.memory import open_image
 
-    with open_image(body, max_pixels=max_pixels, names=names) as image:
+    directories = parse_directories(body)
+    height, width = directories[0].shape
+    check_size(width, height, least_px=contract.chip_px, max_pixels=max_pixels)
+    check_tiff(directories, max_pixels=max_pixels)
+    with open_image(body, names=names) as image:
         scene = image.scene
-        check_size(scene.shape[1], scene.shape[0], least_px=contract.chip_px, max_pixels=max_pixels)
         trusted = contract.gsd_m[0] if contract.gsd_m and not image.placed else None
-        bands = contract.pick_bands(scene, gsd_m=trusted)
+        bands = contract.pick_bands(scene, gsd_m=trusted, remedies=_OF_TIFFS)
         with image.reader(bands) as reader:
             pixels, valid = reader.read(whole(scene.shape))
         return Picture(pixels, valid, plan_normalisation(contract, bands))
@@ -215,9 +232,23 @@ def cut_chips(picture: Picture, chip_px: int, *, most: int) -> Iterator[tuple[ND
         yield np.stack(chips), weights
 
 
+def _open_checked(body: bytes, kind: Kind) -> Image.Image:
+    """Pillow's, once its head is known to have an end: Pillow reads that here, in Python, and pixels later."""
+    if kind == "PNG":
+        check_chunks(body)
+    else:
+        check_segments(body)
+    image = Image.open(io.BytesIO(body), formats=(kind,))
+    if kind == "JPEG":
+        check_scans(body, image.size)
+    return image
+
+
 def _read_colours(image: Image.Image, body: bytes, kind: Kind) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     """(H, W, 3) of 8 bits, and where alpha lets a pixel through; None: everywhere."""
     _check_colours(image, body, kind)
+    if kind == "PNG":
+        check_rows(body)
     if "transparency" in image.info:
         image = image.convert("RGBA")
     elif image.mode == "P":

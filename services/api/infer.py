@@ -35,6 +35,7 @@ from services.core.flow.plan import Allowance
 from services.core.grid import Window
 from services.core.job import Job, JobRequest, plan_job
 from services.core.model.backends import Backend
+from services.core.model.contract import Remedies
 from services.core.model.package import ModelPackage
 from services.core.raster.place import window_of_bbox
 from services.core.raster.read import block_cache
@@ -47,6 +48,13 @@ from services.core.site import Site
 _UNLIMITED = Allowance(memory_bytes=sys.maxsize, workers=1)
 _CACHE_BYTES = 32 * 2**20
 _AT_ONCE = 2
+#: The scene is in the catalog as it is: whoever asks can only ask differently.
+_OF_WINDOWS = Remedies(
+    bands="ask a model that works with these",
+    dtype="ask a model for this sensor",
+    scale="ask a model that works with stored numbers",
+    gsd="ask a model for pixels of this size",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +144,7 @@ def _start(
 
 
 def _plan(windows: Windows, scene: Scene, package: ModelPackage) -> tuple[Job, Backend | None]:
+    package.contract.pick_bands(scene, remedies=_OF_WINDOWS)  # before the job does, in the command line's words
     backend = windows.shelf.backend(package)
     job = plan_job(
         prepared(scene, windows.site.store),

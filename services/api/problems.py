@@ -77,7 +77,7 @@ _HTTP = {
 _SENTENCES = {
     404: "there is nothing at this address; see /docs",
     405: "this address does not take that method; see /docs",
-    400: "the body cannot be read as what its Content-Type says",
+    400: "the body cannot be read as what its Content-Type says; correct the one or the other",
 }
 _RETRY_S = 5.0  #: after something was away
 
@@ -190,6 +190,8 @@ async def on_http(request: Request, exc: Exception) -> Response:
 
 async def _on_validation(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError), "registered for it alone"
+    if any(each["type"] == "json_invalid" for each in exc.errors()):
+        return await on_http(request, HTTPException(400))
     wrong = [{"field": ".".join(map(str, each["loc"])), "reason": str(each["msg"])} for each in exc.errors()[:20]]
     kind = KINDS[errors.RequestError]
     said = "; ".join(f"{each['field']}: {each['reason'].removeprefix('Value error, ')}" for each in wrong[:3])

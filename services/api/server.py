@@ -12,6 +12,7 @@ import uvicorn
 
 from services.api.app import create_app
 from services.api.connection import connection_class
+from services.api.gate import Notes
 from services.api.options import ApiOptions
 from services.api.runtime import Runtime, Served
 from services.core.errors import ConfigError
@@ -49,7 +50,7 @@ def serve(site: Site, options: ApiOptions | None = None, *, announce: Announce |
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http=connection_class(settings.api_timeout_s),
+            http=connection_class(settings.api_timeout_s, Notes(settings, app.state.metrics)),
             ws="none",
             lifespan="on",
             log_config=None,

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 
+from services.api.models import known_package
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
 from services.core.site import Site
@@ -26,7 +27,7 @@ class Shelf:
         Raises:
             ObjectNotFoundError: None such.
         """
-        return self._site.models.known(name)
+        return known_package(self._site, name)
 
     def backend(self, package: ModelPackage) -> Backend | None:
         """Its network; None for a threshold, which needs none.

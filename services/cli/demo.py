@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from services.cli.output import console, notes
+from services.cli.output import console, note, say
 from services.cli.picture import show_map
 from services.cli.run import RunOptions, run_source
 from services.cli.sources import parse_sources
@@ -43,20 +43,20 @@ def demo_command(scene: str | None, *, out: str | None, model: str | None) -> in
             show_map(console, path, contract)
             if truth is not None:
                 share = _agreement(path, truth, registered)
-                console.print(f"{share:.1%} of the map agrees with the truth that the scene was made from")
-        console.print(f"where a pixel came from: [bold]swath lineage {outcome.run.id} --lon LON --lat LAT[/bold]")
+                say(f"{share:.1%} of the map agrees with the truth that the scene was made from")
+        say(f"where a pixel came from: swath lineage {outcome.run.id} --lon LON --lat LAT")
     return code
 
 
 def _find_or_make(site: Site) -> tuple[str, Path | None]:
     if REAL_SCENE.is_file():
-        console.print(f"scene: {REAL_SCENE}, Landsat-7, North Carolina, 2000")
+        say(f"scene: {REAL_SCENE}, Landsat-7, North Carolina, 2000")
         return str(REAL_SCENE), None
     folder = site.settings.home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     path, truth = folder / "synthetic.tif", folder / "synthetic-truth.tif"
     make_scene(path, truth)
-    console.print(f"scene: {path}, made here: terrain, river, fields, forest and a town in six Landsat-like bands")
+    say(f"scene: {path}, made here: terrain, river, fields, forest and a town in six Landsat-like bands")
     return str(path), truth
 
 
@@ -64,7 +64,7 @@ def _pick_model(scene: Scene) -> str:
     try:
         shipped_package(FIRST_CHOICE).contract.pick_bands(scene)
     except PermanentError as exc:
-        notes.print(f"{exc} Taking {FITS_ANYTHING}, which fits any scene.", markup=False, soft_wrap=True)
+        note(f"{str(exc).rstrip('.')}; taking {FITS_ANYTHING}, which fits any scene")
         return FITS_ANYTHING
     return FIRST_CHOICE
 

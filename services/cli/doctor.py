@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import psutil
 
-from services.cli.output import console, print_json
+from services.cli.output import print_json, say
+from services.core.entry_point import worst_code
 from services.core.errors import ConfigError, RetryableError, SwathError
 from services.core.findings import Finding
 from services.core.log import configure_logging
@@ -19,22 +20,21 @@ LEAST_SCRATCH_BYTES = 2 * 2**30
 
 def doctor_command(*, as_json: bool) -> int:
     """Run every check even when one fails; 78 if something must be put right, 75 if it may pass by itself."""
-    code = 0
+    codes: list[int] = []
     findings: list[Finding] = []
-    for name, check in (("settings", _settings), ("store", _store), ("database", _database), ("machine", _machine)):
-        made, failure = _run(name, check)
+    for name, check in _CHECKS.items():
+        made, code = _run(name, check)
         findings += made
-        code = max(code, failure)
-    if any(not finding.ok for finding in findings):
-        code = max(code, RetryableError.exit_code)
+        codes.append(code)
+    code = worst_code(codes)
     if as_json:
         print_json({"ok": code == 0, "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
-            console.print(f"{mark} [bold]{finding.name}[/bold]  {finding.detail}", soft_wrap=True)
+            lead, style = ("ok  ", "green") if finding.ok else ("FAIL", "red")
+            say(f" {finding.name}  {finding.detail}", lead=lead, style=style)
             if finding.advice:
-                console.print(f"     {finding.advice}", soft_wrap=True)
+                say(f"     {finding.advice}")
     return code
 
 
@@ -46,10 +46,10 @@ def _run(name: str, check: Callable[[Settings], Iterator[Finding]]) -> tuple[lis
         for finding in check(settings):
             findings.append(finding)  # noqa: PERF402  # what was found before a failure is kept
     except SwathError as exc:
-        findings.append(Finding(name=name, ok=False, detail=str(exc), advice=None))
-        return findings, exc.exit_code
-    wrong = any(not (finding.ok or finding.passing) for finding in findings)
-    return findings, ConfigError.exit_code if wrong else 0
+        passing = exc.exit_code == RetryableError.exit_code
+        findings.append(Finding(name=name, ok=False, detail=str(exc), advice=None, passing=passing))
+    wrong = [RetryableError if finding.passing else ConfigError for finding in findings if not finding.ok]
+    return findings, worst_code(kind.exit_code for kind in wrong)
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -60,9 +60,10 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    from services.core.storage import check_store, open_store
+    from services.core.site import open_own_store
+    from services.core.storage import check_store
 
-    yield from check_store(open_store(settings.store_uri, settings))
+    yield from check_store(open_own_store(settings))
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -94,14 +95,6 @@ def _machine(settings: Settings) -> Iterator[Finding]:
         detail=f"budget {settings.memory}, {available / 2**30:.1f} GiB available",
         advice=None if fits else "lower SWATH_MEMORY, or the kernel may kill a run that the budget allows",
     )
-    settings.scratch_path.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(settings.scratch_path).free
-    yield Finding(
-        name="scratch",
-        ok=free >= LEAST_SCRATCH_BYTES,
-        detail=f"{free / 2**30:.1f} GiB free in {settings.scratch_path}",
-        advice=None if free >= LEAST_SCRATCH_BYTES else "free some space or set SWATH_SCRATCH to a larger disk",
-    )
     names = installed_backends()
     yield Finding(
         name="inference",
@@ -109,3 +102,25 @@ def _machine(settings: Settings) -> Iterator[Finding]:
         detail=f"back ends: {', '.join(names) or 'none'}",
         advice=None if names else "pip install 'swath[inference]'; only threshold models run without it",
     )
+
+
+def _scratch(settings: Settings) -> Iterator[Finding]:
+    from services.core.site import make_scratch
+
+    folder = make_scratch(settings)
+    free = shutil.disk_usage(folder).free
+    yield Finding(
+        name="scratch",
+        ok=free >= LEAST_SCRATCH_BYTES,
+        detail=f"{free / 2**30:.1f} GiB free in {folder}",
+        advice=None if free >= LEAST_SCRATCH_BYTES else "free some space or set SWATH_SCRATCH to a larger disk",
+    )
+
+
+_CHECKS = {
+    "settings": _settings,
+    "store": _store,
+    "database": _database,
+    "machine": _machine,
+    "scratch": _scratch,
+}

@@ -1,6 +1,6 @@
 """`swath drift`: is this scene still what the model was trained on?"""
 
-from services.cli.output import console, print_json, print_table
+from services.cli.output import print_json, print_table, say
 from services.core.drift import DRIFTED_PSI, WATCH_PSI, Drift, drift_of_run
 from services.core.log import configure_logging
 from services.core.settings import load_settings
@@ -29,9 +29,8 @@ def drift_command(run_id: str, *, as_json: bool) -> int:
 def _show(drift: Drift) -> None:
     rows = [(m.name, m.kind, m.samples, f"{m.psi:.3f}", f"{m.distance:.3f}", m.verdict) for m in drift.measures]
     print_table(["what", "kind", "samples", "PSI", "distance", "verdict"], rows)
-    console.print(f"{drift.run_id} on {drift.scene_id} {_WORDS[drift.verdict]}", soft_wrap=True)
-    console.print(
+    say(f"{drift.run_id} on {drift.scene_id} {_WORDS[drift.verdict]}")
+    say(
         f"PSI, less what chance makes of so few samples: stable below {WATCH_PSI}, watch below {DRIFTED_PSI}, else "
-        "drifted; distance (Jensen-Shannon): 0 to 1",
-        soft_wrap=True,
+        "drifted; distance (Jensen-Shannon): 0 to 1"
     )

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from services.cli.output import console, notes, print_json
+from services.cli.output import note, print_json, say
+from services.cli.show import scene_json
 from services.cli.sources import SceneSource
 from services.core.errors import PermanentError
 from services.core.ingest import ingest_scene
 from services.core.log import configure_logging
+from services.core.raster.href import shown_href
 from services.core.records import Scene
 from services.core.settings import load_settings
 from services.core.site import open_site
@@ -23,17 +25,17 @@ def ingest_scenes(sources: Sequence[SceneSource], *, as_json: bool) -> int:
             try:
                 scenes.append(ingest_scene(site, source.paths, source.options))
             except PermanentError as exc:
-                refused.append({"source": source.label, "reason": str(exc)})
-                notes.print(f"swath: {exc}", markup=False, soft_wrap=True)
+                refused.append({"source": shown_href(source.label), "reason": str(exc)})
+                note(f"swath: {exc}")
                 continue
             if not as_json:
                 scene = scenes[-1]
                 bands = ", ".join(band.name for band in scene.bands)
-                console.print(
-                    f"[bold]{scene.id}[/bold]  {scene.shape[0]} x {scene.shape[1]} px of {scene.gsd_m:g} m, "
+                say(
+                    f"  {scene.shape[0]} x {scene.shape[1]} px of {scene.gsd_m:g} m, "
                     f"{scene.crs.splitlines()[0][:60]}, {bands}",
-                    soft_wrap=True,
+                    lead=scene.id,
                 )
     if as_json:
-        print_json({"scenes": [scene.model_dump(mode="json") for scene in scenes], "refused": refused})
+        print_json({"scenes": [scene_json(scene) for scene in scenes], "refused": refused})
     return PermanentError.exit_code if refused else 0

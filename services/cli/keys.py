@@ -3,9 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from rich.markup import escape
-
-from services.cli.output import console, notes, print_json, print_table
+from services.cli.output import note, print_json, print_table, say
 from services.core.catalog.keys import Keys
 from services.core.errors import RequestError
 from services.core.log import configure_logging
@@ -39,11 +37,9 @@ def create_key(name: str, *, expires: str | None, as_json: bool) -> int:
     if as_json:
         print_json({**_public(key), "key": text})
         return 0
-    console.print(text, markup=False, soft_wrap=True)
+    say(text)
     until = "until it is revoked" if key.expires_at is None else f"until {key.expires_at:%Y-%m-%d %H:%M} UTC"
-    notes.print(
-        f"key {key.id} for {key.name} is good {until}; keep it now, it is not shown again", markup=False, soft_wrap=True
-    )
+    note(f"key {key.id} for {key.name} is good {until}; keep it now, it is not shown again")
     return 0
 
 
@@ -58,12 +54,11 @@ def list_keys(*, limit: int, as_json: bool) -> int:
     elif keys:
         now = datetime.now(UTC)
         rows = [
-            [k.id, escape(k.name), _state(k, now), *map(_minute, (k.created_at, k.expires_at, k.last_used_at))]
-            for k in keys
+            [k.id, k.name, _state(k, now), *map(_minute, (k.created_at, k.expires_at, k.last_used_at))] for k in keys
         ]
         print_table(["key", "name", "state", "created", "expires", "last used"], rows)
     else:
-        console.print("no keys yet; make one with: swath keys create NAME", markup=False)
+        say("no keys yet; make one with: swath keys create NAME")
     return 0
 
 
@@ -76,11 +71,7 @@ def revoke_key(key_id: str, *, as_json: bool) -> int:
     if as_json:
         print_json(_public(key))
     else:
-        console.print(
-            f"key {key.id} of {key.name} is revoked; running services notice within ten seconds",
-            markup=False,
-            soft_wrap=True,
-        )
+        say(f"key {key.id} of {key.name} is revoked; running services notice within ten seconds")
     return 0
 
 

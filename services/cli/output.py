@@ -9,10 +9,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-# Piped output has no edge to fold at.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-notes = Console(stderr=True, highlight=False)
+# Piped output has no edge to fold at. No emoji: a path may hold `:x:`.
+console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+notes = Console(stderr=True, highlight=False, emoji=False)
+
+
+def say(text: str, *, lead: str = "", style: str = "bold") -> None:
+    """One line of the result, letter by letter: what users name may look like rich's markup; `lead` stands out."""
+    console.print(Text.assemble((lead, style), text), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """One line on stderr, letter by letter."""
+    notes.print(Text(text), soft_wrap=True)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -27,7 +38,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     for position, column in enumerate(columns):
         table.add_column(column, no_wrap=position == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)
 
 
@@ -35,14 +46,14 @@ def print_facts(facts: Mapping[str, object]) -> None:
     """Name and value, one to a line."""
     width = max(map(len, facts))
     for name, value in facts.items():
-        console.print(f"[bold]{name:<{width}}[/bold]  {value}", soft_wrap=True)
+        say(f"  {value}", lead=f"{name:<{width}}")
 
 
 @contextmanager
 def tile_progress(label: str, total: int, *, done: int = 0) -> Iterator[Any]:
     """A bar on a terminal, silence elsewhere; yields `advance(tiles, masked)`, safe to call from threads."""
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("tiles"),

@@ -1,22 +1,20 @@
 """`swath run`, `plan` and `resume`: open the scene, meet the model, work, publish, and say what came of it."""
 
-import shlex
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from services.cli.output import human_bytes, note, print_facts, print_json, say, tile_progress
 from services.cli.sources import SceneSource
 from services.core.boxes import BBox
+from services.core.command import run_command
 from services.core.entry_point import worst_code
 from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.log import configure_logging
-from services.core.names import absolute, public_href
 from services.core.records import Run, RunState, Scene
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
@@ -140,23 +138,22 @@ def _complete(site: Site, task: Task, stop: threading.Event) -> Outcome:
 
 
 def _command(source: SceneSource, options: RunOptions) -> str:
-    """What repeats this run from any folder; without what only says how fast, and without signatures of URLs."""
-    chosen = {
-        "--bands": ",".join(source.options.names) or None,
-        "--crs": source.options.crs,
-        "--bounds": ",".join(map(str, source.options.bounds)) if source.options.bounds else None,
-        "--model": absolute(options.model) if Path(options.model).is_dir() else options.model,
-        "--out": options.out and absolute(options.out),
-        "--tile-px": options.tile_px,
-        "--gsd": options.gsd_m,
-        "--bbox": ",".join(map(str, options.bbox)) if options.bbox else None,
-    }
-    words = ["swath", "run", *(public_href(absolute(path)) for path in source.paths)]
-    for name, path in source.options.bands.items():
-        words += ["--band", f"{name}={public_href(absolute(path))}"]
-    for option, value in chosen.items():
-        words += [] if value is None else [option, str(value)]
-    return shlex.join(words)
+    """What repeats this run."""
+    named = source.options
+    return run_command(
+        source.paths,
+        model=options.model,
+        out=options.out,
+        bands=named.bands,
+        options={
+            "--bands": named.names,
+            "--crs": named.crs,
+            "--bounds": named.bounds,
+            "--tile-px": options.tile_px,
+            "--gsd": options.gsd_m,
+            "--bbox": options.bbox,
+        },
+    )
 
 
 def _report(outcome: Outcome, seconds: float, *, as_json: bool) -> int:

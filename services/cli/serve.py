@@ -1,7 +1,6 @@
 """`swath serve`: the online service on this installation, and the runs that it starts."""
 
 import os
-import shlex
 import subprocess
 import sys
 from types import TracebackType
@@ -11,11 +10,11 @@ from services.api.options import ApiOptions
 from services.api.refusals import BusyError
 from services.api.runtime import Served
 from services.api.server import serve
-from services.cli.output import console, print_json
+from services.cli.output import print_json, say
 from services.core.boxes import BBox
+from services.core.command import run_command
 from services.core.job import JobRequest
 from services.core.log import configure_logging
-from services.core.names import public_href
 from services.core.records import Run
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
@@ -34,7 +33,7 @@ def serve_command(*, port: int | None, host: str | None, model: str | None, as_j
         if as_json:
             print_json({"url": url, "model": name, "digest": digest, "backend": served.backend.id, "pid": os.getpid()})
         else:
-            console.print(f"[bold]{url}[/bold] answers with {name} ({digest[:12]}); API at {url}/docs", soft_wrap=True)
+            say(f" answers with {name} ({digest[:12]}); API at {url}/docs", lead=url)
 
     with open_site(settings) as site, RunStarter(site) as starter:
         serve(site, ApiOptions(start_run=starter), announce=announce)
@@ -66,9 +65,7 @@ class RunStarter:
             package,
             request=JobRequest.of(scene, bbox=bbox),
             out=resolve_out(None, site.settings),
-            command=shlex.join(
-                ["swath", "run", public_href(scene.source), "--model", model, "--bbox", ",".join(map(str, bbox))]
-            ),
+            command=run_command([scene.source], model=model, options={"--bbox": bbox}),
         )
         words = [sys.executable, "-m", "services.cli", "resume", task.run.id, "--json"]
         self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words, no shell

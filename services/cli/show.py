@@ -3,9 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from services.cli.output import console, print_facts, print_json, print_table
+from services.cli.output import print_facts, print_json, print_table, say
 from services.core.errors import RequestError
 from services.core.log import configure_logging
+from services.core.names import public_href
+from services.core.records import Scene
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
 
@@ -25,7 +27,7 @@ def list_or_show(noun: str, show: str | None, name: str | None, *, limit: int, a
     elif rows:
         print_table(columns, rows)
     else:
-        console.print(f"no {noun} yet")
+        say(f"no {noun} yet")
     return 0
 
 
@@ -39,7 +41,7 @@ def _show(record: dict[str, Any], *, as_json: bool) -> int:
 
 def _one(site: Site, noun: str, name: str) -> dict[str, Any]:
     if noun == "scenes":
-        return site.catalog.scene(name).model_dump(mode="json")
+        return scene_json(site.catalog.scene(name))
     run = site.catalog.run(name)
     product = site.catalog.find_product(run.id)
     return {
@@ -56,7 +58,7 @@ def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[objec
             [s.id, "x".join(map(str, s.shape)), f"{s.gsd_m:g} m", s.crs[:24], len(s.bands), _minute(s.acquired_at)]
             for s in scenes
         ]
-        return ["scene", "pixels", "gsd", "crs", "bands", "acquired"], rows, [s.model_dump(mode="json") for s in scenes]
+        return ["scene", "pixels", "gsd", "crs", "bands", "acquired"], rows, [scene_json(s) for s in scenes]
     runs = site.catalog.runs(limit=limit)
     rows = [[r.id, r.state.value, r.scene_id, r.model_name, r.plan.get("tiles", "-"), r.error or ""] for r in runs]
     return ["run", "state", "scene", "model", "tiles", "error"], rows, [r.model_dump(mode="json") for r in runs]
@@ -64,3 +66,10 @@ def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[objec
 
 def _minute(moment: datetime | None) -> str:
     return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def scene_json(scene: Scene) -> dict[str, Any]:
+    """A scene as it is told: its record, without the signatures that open its files."""
+    told = scene.model_dump(mode="json")
+    assets = [asset | {"href": public_href(asset["href"])} for asset in told["assets"]]
+    return told | {"source": public_href(scene.source), "assets": assets}

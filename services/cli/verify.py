@@ -1,6 +1,6 @@
 """`swath verify` and `swath lineage`: trust, but recompute."""
 
-from services.cli.output import console, notes, print_facts, print_json, print_table, tile_progress
+from services.cli.output import note, print_facts, print_json, print_table, say, tile_progress
 from services.core.errors import CoverageError
 from services.core.lineage import trace_pixel
 from services.core.log import configure_logging
@@ -36,19 +36,18 @@ def verify_command(run_id: str, *, sample: int | None, seed: int | None, as_json
             }
         )
     elif not differing and not damaged:
-        console.print(
+        say(
             f"{task.run.id}: {tiles} tiles in {len(verdicts)} units recomputed, all bytes the same; "
-            f"{len(product.files) + 1} published files intact",
-            soft_wrap=True,
+            f"{len(product.files) + 1} published files intact"
         )
-    for name in damaged:
-        notes.print(f"swath: {product.href}/{name} is missing or not what was published", soft_wrap=True)
-    if differing:
+    elif differing:
         print_table(["unit", "recorded", "recomputed"], [(v.unit.index, v.recorded, v.recomputed) for v in differing])
-        notes.print(
+    for name in damaged:
+        note(f"swath: {product.href}/{name} is missing or not what was published")
+    if differing:
+        note(
             f"swath: {len(differing)} of {len(verdicts)} units of run {task.run.id} came out different; "
-            "the scene, the libraries or the processor have changed since",
-            soft_wrap=True,
+            "the scene, the libraries or the processor have changed since"
         )
     return CoverageError.exit_code if differing or damaged else 0
 

@@ -8,6 +8,12 @@ from pydantic_settings import BaseSettings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
+#: Bounds of what anybody means: no timer takes infinity, and no counter of a library a number of any length.
+DAY_S = 86_400
+MOST_CORES = 4096
+_MANY = 2**20
+_LARGE = 2**40
+
 
 class ApiSettings(BaseSettings):
     """Where the service listens, whom it lets in, and how much it takes on."""
@@ -15,7 +21,9 @@ class ApiSettings(BaseSettings):
     api_host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     api_port: int = Field(default=8000, ge=0, le=65535, description="0: any free one")
     api_model: str = Field(default="eurosat-rgb", description="what /predict answers with: a name, digest or folder")
-    api_threads: int | None = Field(default=None, ge=1, description="cores the network may keep busy; None: all")
+    api_threads: int | None = Field(
+        default=None, ge=1, le=MOST_CORES, description="cores the network may keep busy; None: all"
+    )
 
     api_auth: Literal["auto", "none", "keys", "oidc"] = Field(
         default="auto", description="auto: none on loopback, keys elsewhere"
@@ -28,21 +36,29 @@ class ApiSettings(BaseSettings):
     api_oidc_scope: str | None = Field(default=None, description="a word that a token's scope must hold")
 
     api_proxies: str = Field(default="", description="addresses or networks whose X-Forwarded-For is believed")
-    api_rate_per_s: float | None = Field(default=None, gt=0, description="images a second and caller; None: no limit")
-    api_rate_burst: int = Field(default=200, ge=1, description="images a caller may send at once before that")
-    api_max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
-    api_body_memory_bytes: int = Field(default=64 * 2**20, ge=1024, description="bodies held at one time, all together")
-    api_max_pixels: int = Field(default=2**22, ge=1, description="of one image")
-    api_max_batch: int = Field(default=64, ge=1, description="images in one request")
-    api_infer_pixels: int = Field(default=2**22, ge=1, description="a larger window of /infer becomes a run")
-    api_max_requests: int = Field(default=1024, ge=1, description="under way at one time; one more is answered 503")
-    api_queue_chips: int = Field(default=256, ge=1, description="chips that wait for the network; more: 503")
-    api_max_wait_ms: int = Field(default=2000, ge=1, description="a chip that would wait longer is answered 503")
-    api_timeout_s: float = Field(default=30, gt=0, description="for a whole request, its body included")
+    api_rate_per_s: float | None = Field(
+        default=None, ge=1 / DAY_S, le=_MANY, description="images a second and caller; None: no limit"
+    )
+    api_rate_burst: int = Field(default=200, ge=1, le=_MANY, description="images a caller may send at once before that")
+    api_max_body_bytes: int = Field(default=16 * 2**20, ge=1024, le=_LARGE)
+    api_body_memory_bytes: int = Field(
+        default=64 * 2**20, ge=1024, le=_LARGE, description="bodies held at one time, all together"
+    )
+    api_max_pixels: int = Field(default=2**22, ge=1, le=_LARGE, description="of one image")
+    api_max_batch: int = Field(default=64, ge=1, le=_MANY, description="images in one request")
+    api_infer_pixels: int = Field(default=2**22, ge=1, le=_LARGE, description="a larger window of /infer becomes a run")
+    api_max_requests: int = Field(
+        default=1024, ge=1, le=_MANY, description="under way at one time; one more is answered 503"
+    )
+    api_queue_chips: int = Field(default=256, ge=1, le=_MANY, description="chips that wait for the network; more: 503")
+    api_max_wait_ms: int = Field(
+        default=2000, ge=1, le=1000 * DAY_S, description="a chip that would wait longer is answered 503"
+    )
+    api_timeout_s: float = Field(default=30, gt=0, le=DAY_S, description="for a whole request, its body included")
 
-    api_poll_s: float = Field(default=5, gt=0, description="how often the promoted model is looked up")
-    api_linger_s: float = Field(default=1, ge=0, description="after SIGTERM: not ready, but still listening")
-    api_drain_s: int = Field(default=20, ge=1, description="after that: for requests under way")
+    api_poll_s: float = Field(default=5, gt=0, le=DAY_S, description="how often the promoted model is looked up")
+    api_linger_s: float = Field(default=1, ge=0, le=DAY_S, description="after SIGTERM: not ready, but still listening")
+    api_drain_s: int = Field(default=20, ge=1, le=DAY_S, description="after that: for requests under way")
     api_access_log: bool = Field(default=True, description="one line for each request")
 
     @property

@@ -3,16 +3,33 @@
 Nothing heavy is imported before the first line runs: until then a SIGTERM is lost on process 1 of a container.
 """
 
+import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from services.core.errors import RetryableError, SwathError
+from services.core.errors import RequestError, RetryableError, SwathError
 
 if TYPE_CHECKING:
     from services.core.settings import Settings
+
+#: What hides the others when several are joined: a bug, then what fails every scene, then a refusal, then a delay.
+_WORST_FIRST = (1, 78, 65, 75, 0)
+
+
+def worst_code(codes: Iterable[int]) -> int:
+    """The exit code of several things done; 0 of none."""
+    return min(codes, key=_WORST_FIRST.index, default=0)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Refuses arguments as the `swath` command does: one sentence, and the exit code of a request without sense."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave."""
+        self.exit(RequestError.exit_code, f"swath: {message}; see `{self.prog} --help`\n")
 
 
 def run_entry_point(name: str, work: "Callable[[Settings], None]") -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from services.core.errors import PermanentError
+from services.core.raster.href import shown_href
 from services.core.raster.open import OpenOptions, open_scene
 from services.core.records import Scene
 from services.core.scenes import fetcher
@@ -19,7 +20,7 @@ def ingest_scene(site: Site, sources: Sequence[str], options: OpenOptions) -> Sc
     try:
         scene = open_scene(sources, options=options, fetch=fetcher(site.settings, fresh=True))
     except PermanentError as exc:
-        site.catalog.add_refusal(sources[0] if sources else next(iter(options.bands.values())), str(exc))
+        site.catalog.add_refusal(shown_href(sources[0] if sources else next(iter(options.bands.values()))), str(exc))
         raise
     site.catalog.add_scene(scene)
     return scene

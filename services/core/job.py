@@ -104,10 +104,19 @@ def plan_job(
 
 
 def _check_gsd(scene: Scene, gsd_m: float | None) -> None:
-    if gsd_m is not None and not scene.gsd_m / FINEST <= gsd_m < math.inf:
+    if gsd_m is None:
+        return
+    if not scene.gsd_m / FINEST <= gsd_m < math.inf:
         raise RequestError(
             f"--gsd {gsd_m:g} is not a size of pixels in metres, or more than {FINEST} times finer than the scene's "
             f"{scene.gsd_m:g} m; leave it out, or choose one that the scene's detail bears"
+        )
+    coarsest = scene.gsd_m * min(scene.shape)
+    if gsd_m > coarsest:
+        height, width = scene.shape
+        raise RequestError(
+            f"--gsd {gsd_m:g} leaves less than one pixel of a scene of {height} x {width} pixels of {scene.gsd_m:g} m; "
+            f"choose {coarsest:g} or less"
         )
 
 

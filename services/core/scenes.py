@@ -1,15 +1,20 @@
 """Where a scene's bytes are: the user's file, a local copy of a remote one, or the tiler's COG in the store."""
 
 import hashlib
+import http.client
 import shutil
+import string
+import unicodedata
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from services.core.errors import ObjectNotFoundError, RequestError, StorageUnavailableError
 from services.core.names import prepared_key, public_href
+from services.core.raster.href import shown_href
 from services.core.records import Asset, Scene
 from services.core.settings import Settings
 from services.core.storage import ObjectStore, RasterOpener, open_store, split_uri
@@ -18,6 +23,8 @@ from services.core.storage.files import atomic_file, local_errors
 #: Assets with this prefix are objects of the installation's own store: what the tiler made.
 STORE_SCHEME = "store:"
 _HTTP_TIMEOUT_S = 30
+#: Answers below 500 that speak of now and not of the address: too slow, too early, too often.
+_LATER = (408, 425, 429)
 
 
 def cache_folder(settings: Settings) -> Path:
@@ -37,6 +44,7 @@ def fetcher(settings: Settings, *, fresh: bool = False) -> Callable[[str], Path]
     """
 
     def fetch(uri: str) -> Path:
+        _check_text(uri)
         name = Path(uri.split("?", 1)[0]).name or "object"
         target = cache_folder(settings) / hashlib.sha256(uri.encode()).hexdigest()[:16] / name
         if target.is_file() and not fresh:
@@ -47,25 +55,56 @@ def fetcher(settings: Settings, *, fresh: bool = False) -> Callable[[str], Path]
         elif uri.startswith(("http://", "https://")):
             _download(uri, target)
         else:
-            raise RequestError(f"{uri} is neither a path nor an s3://, http:// or https:// address")
+            raise RequestError(f"{shown_href(uri)} is neither a path nor an s3://, http:// or https:// address")
         return target
 
     return fetch
 
 
+def _check_text(uri: str) -> None:
+    """Control characters would end the request's line, and halves of characters have no bytes."""
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in uri):
+        raise RequestError(f"{shown_href(uri)} has a character that no address may have; check it")
+
+
 def _download(url: str, target: Path) -> None:
+    what, url = shown_href(url), _request_url(url)
     try:
         with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as answer, atomic_file(target, durable=False) as file:  # noqa: S310  # scheme checked by the caller
             shutil.copyfileobj(answer, file, 2**20)
             expected = answer.headers.get("Content-Length")
             if expected is not None and file.tell() != int(expected):
-                raise StorageUnavailableError(f"{url} broke off after {file.tell()} of {expected} bytes; try again")
+                raise StorageUnavailableError(f"{what} broke off after {file.tell()} of {expected} bytes; try again")
     except urllib.error.HTTPError as exc:
-        if exc.code < 500:
-            raise ObjectNotFoundError(f"{url} answered {exc.code}; check the address") from exc
-        raise StorageUnavailableError(f"{url} answered {exc.code}; try again later") from exc
+        exc.close()  # it is the answer, too
+        if exc.code < 500 and exc.code not in _LATER:
+            raise ObjectNotFoundError(f"{what} answered {exc.code}; check the address") from exc
+        raise StorageUnavailableError(f"{what} answered {exc.code}; try again later") from exc
+    except (http.client.HTTPException, ValueError) as exc:  # its own words may be lines of the answer
+        raise StorageUnavailableError(f"{what} gave an answer that is not HTTP, or not all of it; try again") from exc
     except OSError as exc:
-        raise StorageUnavailableError(f"{url} cannot be fetched: {exc}; try again later") from exc
+        raise StorageUnavailableError(f"{what} cannot be fetched: {exc}; try again later") from exc
+
+
+def _request_url(url: str) -> str:
+    """The address as it is sent: spaces and what is not ASCII behind percent signs, all else as it was written.
+
+    Raises:
+        RequestError: No address, or one with a password.
+    """
+    fault = f"{shown_href(url)} is not an address that can be fetched; check host and port"
+    try:
+        parts = urlsplit(url)
+        port, netloc = parts.port, parts.netloc.encode("idna").decode()
+    except ValueError as exc:
+        raise RequestError(fault) from exc
+    if not parts.hostname or " " in netloc or port == 0:
+        raise RequestError(fault)
+    if "@" in parts.netloc:
+        raise RequestError(
+            f"{shown_href(url)} was given with a user or password, which Swath never sends; sign it instead"
+        )
+    return quote(urlunsplit(parts._replace(netloc=netloc, fragment="")), safe=string.punctuation)
 
 
 def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], str | RasterOpener]:

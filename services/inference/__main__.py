@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from services.core.entry_point import run_entry_point
+from services.core.entry_point import ArgumentParser, run_entry_point
 
 if TYPE_CHECKING:
     from services.core.settings import Settings
@@ -41,7 +41,7 @@ def _step(settings: "Settings", args: argparse.Namespace) -> None:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m services.inference", description=__doc__)
+    parser = ArgumentParser(prog="python -m services.inference", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
     shard = steps.add_parser("shard", help="compute one shard of a run's units")
     shard.add_argument("--run", required=True)

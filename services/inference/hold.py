@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from services.core.catalog.ledger import Ledger
-from services.core.errors import DatabaseUnavailableError, RetryableError
+from services.core.errors import DatabaseUnavailableError, RetryableError, SwathError
 from services.core.log import get_logger
 from services.core.worker import worker_name
 
@@ -28,7 +28,7 @@ def hold_claims(ledger: Ledger, run_id: str, *, lease_s: float) -> Iterator[str]
         while not done.wait(lease_s / 3):
             try:
                 ledger.renew(run_id, worker)
-            except RetryableError as exc:  # not fatal: the next one may be given
+            except SwathError as exc:  # not fatal: the next one may be given, and the work is told what is wrong
                 log.warning("heartbeat missed", error=str(exc))
 
     heart = threading.Thread(target=beat, daemon=True)

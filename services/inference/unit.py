@@ -12,6 +12,7 @@ from services.core.flow.schedule import build_schedule
 from services.core.flow.tile import Bench, Tile
 from services.core.grid import Window
 from services.core.job import Job
+from services.core.names import public_href
 from services.core.records import PlannedUnit
 from services.core.unit import COMPUTED, EMPTY, MASKED, UnitBlock
 from services.core.watched_bench import WatchedBench
@@ -65,7 +66,8 @@ def _counted(job: Job, block: UnitBlock, watched: WatchedBench) -> UnitBlock:
 def _placeless(reason: str, job: Job) -> str:
     """The sentence with file names for paths: equal scenes must leave equal bytes, wherever their files lie."""
     for asset in job.scene.assets:
-        reason = reason.replace(asset.href, PurePath(asset.href).name)
+        href = public_href(asset.href)
+        reason = reason.replace(href, PurePath(href).name)
     return reason
 
 

@@ -1,10 +1,9 @@
 """`python -m services.tiler SCENE_ID`: the container's entry point. Arguments, wiring, exit code."""
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from services.core.entry_point import run_entry_point
+from services.core.entry_point import ArgumentParser, run_entry_point
 
 if TYPE_CHECKING:
     from services.core.settings import Settings
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Prepare one registered scene; the exit code follows the error class."""
-    parser = argparse.ArgumentParser(prog="python -m services.tiler", description=__doc__)
+    parser = ArgumentParser(prog="python -m services.tiler", description=__doc__)
     parser.add_argument("scene", help="id of a registered scene; see `swath ingest`")
     parser.add_argument("--tile-px", type=int, default=256, help="side of a tile in the index")
     args = parser.parse_args(argv)

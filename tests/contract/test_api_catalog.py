@@ -105,6 +105,15 @@ def test_what_is_not_there_is_404_in_a_sentence(site, app, path):
     assert answer.json()["detail"].startswith("no ")
 
 
+@pytest.mark.parametrize("digits", [7, 8, 12, 63])
+def test_the_beginning_of_a_digest_is_no_model(site, app, tmp_path, digits):
+    package = make_classifier(tmp_path / "chance-rgb")
+    site.models.keep(package)
+    beginning = package.digest[:digits]
+    answer = call(app, "GET", f"/models/{beginning}")
+    assert (answer.status_code, answer.json()["detail"]) == (404, f"no model '{beginning}' here; see GET /models")
+
+
 @pytest.mark.parametrize(
     "path", ["/scenes/..%2f..%2fetc", "/scenes/%00", "/runs/r-1", "/models/%2e%2e", "/runs/%2e%2e"]
 )

@@ -128,6 +128,7 @@ def test_an_item_is_found_by_its_own_id_too(app, scene):
         ({"model": "../packages"}, 422),
         ({"model": "services"}, 404),
         ({"model": "nosuch"}, 404),
+        ({"model": shipped_package("brightness").digest[:12]}, 404),
         ({"bbox": [8, 45, 8, 45]}, 422),
         ({"bbox": [0, 91, 1, 92]}, 422),
         ({"bbox": [-170, -80, -169, -79]}, 422),
@@ -148,6 +149,15 @@ def test_a_model_for_other_bands_or_pixels_is_refused(site, app, tmp_path):
     scene = ingest_scene(site, [str(write_pictures(tmp_path / "mosaic.tif", mosaic))], OpenOptions())
     answer = call(app, "POST", "/infer", json={"scene_id": scene.id, "bbox": box_of(scene), "model": "landcover-l7"})
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:swath:problem:contract")
+    assert answer.json()["detail"].endswith("; ask a model that works with these")
+
+
+@pytest.mark.parametrize("body", [b'{"scene_id": ', b"nonsense", b"\xff"])
+def test_a_body_that_is_no_json_is_400(app, body):
+    answer = call(app, "POST", "/infer", content=body, headers={"Content-Type": "application/json"})
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (400, "urn:swath:problem:request")
+    assert problem["detail"].startswith("the body cannot be read as what its Content-Type says")
 
 
 def test_a_large_window_becomes_a_run(site, scene):

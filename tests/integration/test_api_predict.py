@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -31,8 +32,20 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
 
 @pytest.fixture(scope="module")
 def client(package: ModelPackage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    home = tmp_path_factory.mktemp("home")
     limits = {"api_max_body_bytes": MOST_BYTES, "api_max_pixels": 10**6, "api_max_batch": 10}
+    with serve(package, tmp_path_factory.mktemp("home"), **limits) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def roomy(package: ModelPackage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Takes bodies as large as they come by default."""
+    with serve(package, tmp_path_factory.mktemp("home")) as client:
+        yield client
+
+
+@contextmanager
+def serve(package: ModelPackage, home: Path, **limits: int) -> Iterator[httpx.Client]:
     settings = Settings(home=home, api_model=str(package.root), backend="onnxruntime", **limits)
     with (
         open_site(settings) as site,
@@ -119,6 +132,40 @@ def test_what_is_no_usable_image_gets_one_sentence(client, body, kind, status):
     assert response.headers["Content-Type"] == "application/problem+json"
     assert problem["request_id"] == response.headers["X-Request-ID"]
     assert not any(word in problem["detail"] for word in ("/tmp", "/home", "vsimem", "Traceback"))
+
+
+FIELD = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+FILE = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + encode(make_pixels()) + b"\r\n"
+END = b"--x--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "said"),
+    [
+        (FILE + END, 200, ""),
+        (FILE + FIELD % (b"a", b"b") * 8 + END, 200, ""),
+        (FILE + FIELD % (b"a", b"b") * 9 + END, 413, "8 text fields"),
+        (FILE + FILE + END, 413, "1 images"),
+        (FIELD % (b"a", bytes(2**20 + 1)) + FILE + END, 413, "a text field of the form is larger"),
+        (FILE[:300], 422, "cut short: its last boundary is missing"),
+        (FILE, 422, "cut short: its last boundary is missing"),
+        (FIELD % (b"a", b"b") + END, 422, "no file in a field named `file`"),
+    ],
+)
+def test_a_form_that_cannot_be_used_is_told_what_is_wrong_with_it(roomy, form, status, said):
+    response = ask(roomy, form, "multipart/form-data; boundary=x")
+    assert response.status_code == status
+    assert said in response.json().get("detail", "")
+
+
+def test_a_tiff_beyond_the_limit_is_too_large_as_a_png_is(client):
+    transform = rasterio.Affine(10, 0, 5e5, 0, -10, 49e5)
+    shape = {"width": 30_000, "height": 30_000, "count": 3, "dtype": "uint8", "transform": transform}
+    with rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", sparse_ok=True, tiled=True, blockxsize=1024, blockysize=1024, **shape):
+            pass  # no pixel of it is written
+        response = ask(client, memory.read(), "image/tiff")
+    assert (response.status_code, response.json()["type"]) == (413, "urn:swath:problem:too-large")
 
 
 def test_a_body_of_unsaid_length_is_stopped_at_the_limit(client):

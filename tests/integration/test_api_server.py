@@ -191,7 +191,9 @@ HEAD = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
     [
         (HEAD, 408, "too-slow"),
         (HEAD + b"x: " + b"a" * (HEAD_BYTES - len(HEAD) - 2), 431, "head"),  # a byte more than is taken
+        (HEAD + b"x: " + b"a" * HEAD_BYTES + b"\r\n\r\n", 431, "head"),  # whole, and sent at once
         (b"GET /health/live HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n", 400, "request"),
+        (b"FOO /predict HTTP/1.1\r\nHost: x\r\n\r\n", 400, "request"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "request"),
         (b"", None, None),
     ],
@@ -205,7 +207,38 @@ def test_a_head_that_does_not_end_is_refused(impatient, sent, status, kind):
         return
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
-    assert json.loads(body)["type"] == f"urn:swath:problem:{kind}"
+    problem = json.loads(body)
+    assert problem["type"] == f"urn:swath:problem:{kind}"
+    assert b"\r\nx-request-id: %s\r\n" % problem["request_id"].encode() in head
+
+
+def test_a_large_head_behind_another_request_is_refused_too(impatient):
+    with connected(impatient) as connection:
+        connection.sendall(HEAD + b"\r\n" + HEAD + b"x: " + b"a" * HEAD_BYTES + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert b"HTTP/1.1 431 " in answer
+
+
+def test_a_large_body_sent_with_its_head_is_none_of_the_heads_business(impatient):
+    body = IMAGE.ljust(2 * HEAD_BYTES, b"\0")
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with connected(impatient) as connection:
+        connection.sendall(head + body)
+        assert b"".join(iter(lambda: connection.recv(2**16), b"")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_never_came_to_the_application_is_logged_and_counted_like_the_rest(installation, package):
+    with serving(installation, package.root, SWATH_API_ACCESS_LOG="true") as service:
+        with connected(service) as connection:
+            connection.sendall(HEAD + b"X-Request-ID: job-7\r\nx: y\r\n: y\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+        counted = service.client.get("/metrics").text
+        service.process.send_signal(signal.SIGTERM)
+        log = service.end()[1]
+    assert b"x-request-id: job-7" in answer
+    assert 'swath_requests_total{method="other",route="unmatched",status="400"} 1.0' in counted
+    line = next(json.loads(line) for line in log.splitlines() if '"job-7"' in line)
+    assert (line["status"], line["route"], line["method"]) == (400, "unmatched", "other")
 
 
 def test_heads_one_after_the_other_each_have_their_time(impatient):

@@ -112,6 +112,13 @@ def test_a_wrong_setting_is_a_matter_of_configuration(name, value, swath, scene,
     assert "secret" not in answer.sentence
 
 
+def test_a_remote_scene_without_a_folder_to_fetch_it_to_is_a_matter_of_configuration(swath, monkeypatch):
+    monkeypatch.setenv("SWATH_SCRATCH", "/dev/null")
+    answer = swath("ingest", "http://127.0.0.1:9/scene.tif")
+    assert answer.code == 78
+    assert "/dev/null/cache: its folder cannot be made" in answer.sentence
+
+
 def test_a_setting_that_swath_does_not_know_is_told_of(swath, tmp_path, monkeypatch):
     config = tmp_path / "swath.toml"
     config.write_text('memry = "2GiB"\n')

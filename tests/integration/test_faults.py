@@ -43,7 +43,7 @@ def test_a_masked_tile_is_nodata_in_the_map_and_named_in_manifest_and_on_stderr(
     assert blank.sum() == 64 * 64
     assert named[:2] == [1, 0]
     assert "1 of 35 tiles" in answer.sentence
-    assert "tile (1, 0)" in answer.sentence
+    assert "manifest.json names them; the first: tile (1, 0)" in answer.sentence
     assert scene.name in answer.sentence
 
 
@@ -154,6 +154,33 @@ def test_a_read_only_disk_stops_the_run_before_it_computes(swath, scene, read_on
     assert not (tmp_path / "home" / "store" / "units").exists()
 
 
+@pytest.mark.parametrize("name", ["SWATH_SCRATCH", "SWATH_HOME"])
+@pytest.mark.parametrize("inner", ["", "inner"])
+def test_a_read_only_disk_under_scratch_or_home_is_told_by_run_and_doctor(
+    name, inner, swath, scene, read_only_disk, monkeypatch
+):
+    monkeypatch.setenv(name, str(read_only_disk / inner))
+    run = swath("run", scene, *BRIGHTNESS, "--out", scene.parent / "out")
+    doctor = swath("doctor", "--json")
+    assert (run.code, doctor.code) == (78, 78)
+    assert str(read_only_disk) in run.sentence
+    assert [each["ok"] for each in doctor.json["findings"] if each["name"] == "scratch"] == [False]
+
+
+def test_the_tiler_tells_of_a_scratch_that_cannot_be_written(installation, scene, read_only_disk):
+    scene_id = installation.swath("ingest", scene, "--json").json["scenes"][0]["id"]
+    answer = installation.module("services.tiler", scene_id, SWATH_SCRATCH=str(read_only_disk))
+    assert answer.code == 78
+    assert str(read_only_disk) in json.loads(answer.sentence)["error"]
+
+
+@pytest.mark.parametrize("words", [("services.tiler",), ("services.inference", "shard"), ("services.inference",)])
+def test_a_container_without_its_arguments_leaves_as_the_command_does(words, installation):
+    answer = installation.module(*words)
+    assert answer.code == 65
+    assert answer.sentence.startswith("swath: the following arguments are required: ")
+
+
 def fill(disk: Path, leave: int) -> Path:
     """A file that takes all space but some."""
     free = os.statvfs(disk)
@@ -209,12 +236,21 @@ def test_a_scene_that_changes_between_run_and_resume_is_not_mixed_in(swath, scen
     ballast = fill(small_disk, 12_288)
     swath("run", scene, *BRIGHTNESS, "--out", small_disk)
     ballast.unlink()
+    next((tmp_path / "home" / "store" / "units").rglob("*.npz")).unlink()  # else nothing is left to be read
     with scene.open("r+b") as file:  # same size, other bytes
         file.seek(-100, os.SEEK_END)
         file.write(b"other")
     answer = swath("resume", swath("runs", "--json").json["runs"][0]["id"])
     assert answer.code == 65
-    assert f"{scene} has changed since it was ingested" in answer.sentence
+    assert f"{scene} has changed since it was ingested" in answer.err.splitlines()[-1]
+
+
+def test_the_worst_of_several_scenes_decides_the_exit_code(swath, tmp_path):
+    bad = write_scene(tmp_path / "bad.tif")
+    cut_in_half(bad)
+    answer = swath("run", "http://127.0.0.1:9/away.tif", bad, *BRIGHTNESS, "--out", tmp_path / "out")
+    assert answer.code == 65  # the first is a matter of time, 75; the second of the file
+    assert ["try again later" in line for line in answer.err.splitlines()] == [True, False]
 
 
 def test_one_bad_scene_among_several_does_not_stop_the_others(swath, tmp_path):

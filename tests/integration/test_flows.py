@@ -5,6 +5,7 @@ readable and one damaged, on a store that is down when the pipeline begins.
 """
 
 import json
+import shlex
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,17 @@ def test_a_damaged_scene_is_published_with_its_tiles_masked_and_told_by_the_exit
 
 @pytest.mark.slow
 @pytest.mark.s3
+def test_a_manifest_tells_the_command_that_repeats_this_scene_and_no_other(place, rows, scenes):
+    with open_site(place.settings()) as site:
+        commands = [site.catalog.run(rows[at]["run_id"]).command for at in (0, 2)]
+    for command, scene in zip(commands, (scenes[0], scenes[2]), strict=True):
+        words = shlex.split(command)
+        assert words[:3] == ["swath", "run", str(scene)]
+        assert not {str(other) for other in scenes if other != scene} & set(words)
+
+
+@pytest.mark.slow
+@pytest.mark.s3
 def test_the_pipeline_publishes_the_bytes_that_swath_run_publishes(rows, scenes, tmp_path):
     direct = Installation(tmp_path)
     for scene, row in ((scenes[0], rows[0]), (scenes[2], rows[2])):
@@ -133,6 +145,12 @@ def test_a_wrong_setting_is_told_before_prefect_starts(place):
 def test_a_box_that_makes_no_sense_is_told_before_prefect_starts(place):
     answer = place.module("flows.pipeline", "scene.tif", "--model", "brightness", "--bbox", "1,2,3")
     assert (answer.code, "--bbox 1,2,3 is not west,south,east,north" in answer.sentence) == (65, True)
+
+
+def test_a_pipeline_without_arguments_leaves_as_the_command_does(place):
+    answer = place.module("flows.pipeline")
+    assert answer.code == 65
+    assert answer.sentence.startswith("swath: the following arguments are required: ")
 
 
 def test_a_run_of_the_pipeline_may_be_over_a_part_of_the_scene(tmp_path, monkeypatch):

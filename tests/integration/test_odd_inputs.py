@@ -194,6 +194,24 @@ def test_a_tiff_cut_short_is_refused(tmp_path: Path, kept: float, compress: str)
         open_scene([str(path)])
 
 
+@pytest.mark.parametrize(
+    "layout", [{}, {"BIGTIFF": "YES"}, {"ENDIANNESS": "BIG"}, {"BIGTIFF": "YES", "ENDIANNESS": "BIG"}]
+)
+@pytest.mark.parametrize("tiled", [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}])
+def test_a_tiff_cut_short_within_its_mask_is_refused(
+    tmp_path: Path, layout: dict[str, str], tiled: dict[str, Any]
+) -> None:
+    mask = np.random.default_rng(1).random((300, 310)) > 0.5
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"):
+        path = write_raster(tmp_path / "a.tif", ramp((2, 300, 310)), mask=mask, **layout, **tiled)
+    assert_like_rasterio(path, open_scene([str(path)]))
+    data, bare = path.read_bytes(), write_raster(tmp_path / "bare.tif", ramp((2, 300, 310)), **layout, **tiled)
+    for end in (len(data) - 1, (len(data) + bare.stat().st_size) // 2, bare.stat().st_size):
+        path.write_bytes(data[:end])
+        with pytest.raises(UnreadableSceneError, match=r"a\.tif.* (cut short|damaged)"):
+            open_scene([str(path)])
+
+
 @pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
 def test_a_jpeg_2000_cut_short_is_refused(tmp_path: Path, kept: float) -> None:
     path = write_raster(tmp_path / "a.jp2", ramp((300, 300)) * 97, driver="JP2OpenJPEG")

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
+from tests.rasters import write_raster
 from tests.scenes import Look, damage_block, make_pixels, write_landsat, write_scene
 
 LOOK = Look(nodata=0)
@@ -42,6 +44,25 @@ def test_the_tilers_copy_holds_the_scenes_pixels_and_place(installation, scene, 
         np.testing.assert_array_equal(original.read(), made.read())
         assert (original.crs, original.transform, original.nodata) == (made.crs, made.transform, made.nodata)
         assert made.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"photometric": "RGB", "alpha": "unspecified"},  # NAIP
+        {"photometric": "MINISBLACK", "nodata": 0},
+    ],
+)
+def test_four_bands_of_bytes_stay_four_bands(installation, tmp_path, profile):
+    pixels = make_pixels(Look(names=("red", "green", "blue", "nir"), dtype="uint8"))
+    path = write_raster(tmp_path / "naip.tif", pixels, **profile)
+    scene_id = installation.swath("ingest", path, "--json").json["scenes"][0]["id"]
+    answer = installation.module("services.tiler", scene_id)
+    assert answer.code == 0, answer.err
+    (copy,) = (installation.folder / "home" / "store" / "scenes").rglob("scene.tif")
+    with rasterio.open(copy) as made:
+        np.testing.assert_array_equal(made.read(), pixels)
+        assert not {ColorInterp.alpha} & set(made.colorinterp)
 
 
 def test_a_scene_tiled_twice_is_written_once(installation, tiled):

@@ -152,6 +152,27 @@ def test_geotiff_bands_without_names_can_be_named_by_the_request(contract):
     assert decode_tiff(body, contract, names=("red", "green", "blue"), max_pixels=MOST).valid is None
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_names_of_the_sensor_are_understood_as_the_command_line_does(contract, dtype):
+    planes = make_pixels().transpose(2, 0, 1).astype(dtype)
+    body = write_tiff(planes[::-1], photometric="minisblack", **({"scales": (1e-4,) * 3} if dtype is np.uint16 else {}))
+    picture = decode_tiff(body, contract, names=("B02", "B03", "B04"), max_pixels=MOST)
+    np.testing.assert_array_equal(picture.pixels, planes)
+
+
+def test_all_bands_of_sentinel_by_their_names_need_no_scale(contract):
+    numbers = np.full((13, CHIP_PX, CHIP_PX), 2750, np.uint16)
+    names = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+    picture = decode_tiff(write_tiff(numbers), contract, names=names, max_pixels=MOST)
+    assert picture.norm.drawing is not None
+
+
+def test_what_is_missing_is_said_in_one_sentence_with_the_words_of_a_request(contract):
+    body = write_tiff(make_pixels().transpose(2, 0, 1), photometric="minisblack")
+    with pytest.raises(BandMismatchError, match=r"^[^.;]*band3; name its bands in their order, as in \?bands=[^.]*$"):
+        decode_tiff(body, contract, names=(), max_pixels=MOST)
+
+
 def test_sentinel_numbers_are_drawn_as_the_network_knows_them(contract):
     numbers = np.full((3, CHIP_PX, CHIP_PX), 2750, np.uint16)
     body = write_tiff(numbers, descriptions=("B04", "B03", "B02"))
@@ -178,7 +199,7 @@ def test_a_tiff_without_a_place_is_taken_at_its_word(contract):
 def test_a_sparse_tiff_of_fifty_thousand_pixels_is_refused(contract):
     shape = {"width": 50_000, "height": 50_000, "tiled": True, "blockxsize": 1024, "blockysize": 1024}
     body = write_tiff(np.zeros((3, 0, 0), np.uint8), **shape, sparse_ok=True)
-    with pytest.raises(UnreadableSceneError, match="50000 by 50000"):
+    with pytest.raises(TooLargeError, match="50000 by 50000"):
         decode_tiff(body, contract, names=(), max_pixels=MOST)
 
 

@@ -16,6 +16,8 @@ from services.core.raster.dates import parse_time, resolve_time
         ("2017-08-13", datetime(2017, 8, 13, tzinfo=UTC)),
         ("2017:08:13", datetime(2017, 8, 13, tzinfo=UTC)),
         ("2017:08:13 15:54:15\x00", datetime(2017, 8, 13, 15, 54, 15, tzinfo=UTC)),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
         ("yesterday", None),
         ("0000:00:00 00:00:00", None),
         ("", None),

@@ -11,7 +11,7 @@ from rasterio.transform import Affine
 
 from services.core.errors import RequestError, SwathError, UnreadableSceneError
 from services.core.grid import whole
-from services.core.raster.item import resolve_href
+from services.core.raster.href import resolve_href
 from services.core.raster.open import open_scene
 from services.core.raster.read import SceneReader
 from services.core.records import Scene
@@ -106,6 +106,36 @@ def test_the_sentinel_offset_follows_baseline_then_date(files: Path, properties:
     assert (scene.bands[0].scale, scene.bands[0].offset) == (1e-4, offset)
 
 
+@pytest.mark.parametrize(
+    "said", [{"scale": 0}, {"scale": "nan"}, {"scale": "inf"}, {"scale": 10**400}, {"offset": "nan"}]
+)
+def test_a_scale_that_makes_nothing_of_the_numbers_is_refused(files: Path, said: dict[str, Any]) -> None:
+    path = write_item(files, {"red": asset("red.tif", "red", **{"raster:bands": [said]})})
+    with pytest.raises(UnreadableSceneError, match=r"red\.tif in .*item\.json has a scale of .*correct the item"):
+        open_scene([str(path)])
+
+
+def test_a_negative_scale_is_taken_as_it_is(files: Path) -> None:
+    path = write_item(files, {"red": asset("red.tif", "red", **{"raster:bands": [{"scale": -0.5}]})})
+    assert told(open_scene([str(path)])) == [("red", -0.5, 0.0, None, "item")]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"raster:bands": [{"nodata": 10**400}]},
+        {"raster:bands": [{"nodata": -(10**400)}]},
+        {"proj:bbox": [10**400, 0, 1, 1]},
+        {"proj:transform": [30, 0, 0, 0, -30, 0], "proj:shape": [5]},
+        {"datetime": "9999-12-31T23:59:59-14:00"},
+        {"datetime": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_numbers_beyond_all_bounds_are_as_good_as_none(files: Path, said: dict[str, Any]) -> None:
+    scene = open_scene([str(write_item(files, {"red": asset("red.tif", "red", **said)}, **said))])
+    assert [band.name for band in scene.bands] == ["red"]
+
+
 def test_a_landsat_item_answers_to_both_names_of_its_near_infrared(files: Path) -> None:
     scene = open_scene([str(write_item(files, {"nir08": asset("nir.tif", "nir08")}, platform="landsat-8"))])
     assert scene.band("nir") is scene.band("nir08") is not None
@@ -142,10 +172,19 @@ def test_a_remote_items_assets_are_fetched_from_beside_it(files: Path) -> None:
         ("../red.tif", "s3://bucket/a/item.json", "s3://bucket/red.tif"),
         ("/red.tif", "https://h/a/item.json", "https://h/red.tif"),
         ("red.tif", "https://h/a/item.json?token=1", "https://h/a/red.tif"),
+        ("HTTPS://h/red.tif", "/data/scene/item.json", "https://h/red.tif"),
+        ("a%20b.tif", "/data/scene/item.json", "/data/scene/a b.tif"),
+        ("file:/data/scene/a%20b.tif", "/data/scene/item.json", "/data/scene/a b.tif"),
+        ("a%20b.tif", "https://h/a/item.json", "https://h/a/a%20b.tif"),
+        ("a b.tif", "https://h/a/item.json", "https://h/a/a b.tif"),
     ],
 )
 def test_an_href_is_resolved_against_its_item(href: str, base: str, expected: str) -> None:
     assert resolve_href(href, base) == expected
+
+
+#: What a remote item may write, and would be a local path if it were taken for one.
+NOWHERE = ("file:/etc/secret.tif", "data:image/tiff;base64,AA", "C:\\x.tif", "http:x.tif", "http://[bad/x.tif")
 
 
 @pytest.mark.parametrize(
@@ -158,11 +197,37 @@ def test_an_href_is_resolved_against_its_item(href: str, base: str, expected: st
         ("ftp://h/x.tif", "/data/scene/item.json"),
         ("file:///etc/secret.tif", "https://h/item.json"),
         ("file:///etc/secret.tif", "s3://bucket/item.json"),
+        ("file:/etc/secret.tif", "/data/scene/item.json"),
+        ("%2e%2e/secret.tif", "/data/scene/item.json"),
+        *((href, base) for href in NOWHERE for base in ("https://h/item.json", "s3://bucket/item.json")),
+        *((href, "/data/scene/item.json") for href in ("http://[bad/x.tif", "a\0.tif", "a%00.tif", "\ud800.tif")),
     ],
 )
 def test_an_href_that_leads_away_is_refused(href: str, base: str) -> None:
     with pytest.raises(RequestError, match="name the file yourself"):
         resolve_href(href, base)
+
+
+def test_a_percent_sign_in_a_files_own_name_is_found_before_what_it_could_stand_for(files: Path) -> None:
+    (files / "red.tif").rename(files / "a%20b.tif")
+    (files / "nir.tif").rename(files / "a b.tif")
+    scene = open_scene(
+        [str(write_item(files, {"red": asset("./a%20b.tif", "red"), "nir": asset("a%20b%2Etif", "nir")}))]
+    )
+    assert [Path(one.href).name for one in scene.assets] == ["a%20b.tif", "a b.tif"]
+
+
+def test_a_refused_href_is_named_without_its_signature() -> None:
+    with pytest.raises(RequestError, match=r"^ftp://h/x.tif in https://h/item.json is not") as refused:
+        resolve_href("ftp://u:hush@h/x.tif?sig=hush", "https://h/item.json?token=hush")
+    assert "hush" not in str(refused.value)
+
+
+def test_an_item_without_a_name_is_not_called_by_its_signature(files: Path) -> None:
+    path = write_item(files, {"red": asset("red.tif", "red")})
+    path.write_text(path.read_text().replace('"id": "S2A_19UDP_20230729_0_L2A", ', ""))
+    scene = open_scene(["https://h/item.json?sig=hush"], fetch=lambda uri: path if "item" in uri else files / "red.tif")
+    assert (scene.title, scene.source) == ("item", "https://h/item.json")
 
 
 def test_a_link_out_of_the_items_folder_is_refused(files: Path, tmp_path: Path) -> None:

@@ -300,6 +300,17 @@ def test_names_that_gdal_would_interpret_are_only_paths(name: str) -> None:
     assert isinstance(refused.value, ObjectNotFoundError | RequestError)
 
 
+@pytest.mark.parametrize("name", [b"bad\xff.tif", b"bad\xff/a.tif", b"missing\xff.tif"])
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    if b"missing" not in name:
+        write_raster(tmp_path / "a.tif", ramp((4, 5))).rename(path)
+    for source in (path, path.parent) if path.parent != tmp_path else (path,):
+        with pytest.raises(RequestError, match=r"\\udcff.*is a name that is not UTF-8; rename the file or its folder"):
+            scene_of(source)
+
+
 def test_equal_content_has_one_digest_wherever_it_lies(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     one = scene_of(write_raster(tmp_path / "a.tif", ramp((4, 5))))

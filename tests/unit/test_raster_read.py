@@ -20,6 +20,7 @@ from services.core.storage import RangeReader
 from services.core.storage.opener import RasterOpener
 from services.core.testing import MemoryStore
 from tests.rasters import NORTH_UP, oracle, ramp, some_windows, write_raster
+from tests.scenes import damage_block
 
 SHAPE = (150, 210)
 TILED = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
@@ -148,6 +149,17 @@ def test_a_damaged_block_is_named_with_its_window_and_spares_the_others(tmp_path
         with pytest.raises(UnreadableSceneError, match=r"a\.tif is damaged in rows 60-69, columns 60-69"):
             reader.read(Window(row_off=60, col_off=60, height=10, width=10))
         assert reader.read(Window(row_off=0, col_off=0, height=64, width=64))[1] is None
+
+
+def test_damage_in_a_signed_file_is_named_without_the_signature(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", ramp(SHAPE), **TILED)
+    damage_block(path, 1, 1)
+    scene = open_scene(["https://h/a.tif?sig=hush"], fetch=lambda _: path)
+    with (
+        SceneReader(scene, scene.bands, open_asset=lambda _: str(path)) as reader,
+        pytest.raises(UnreadableSceneError, match=r"^https://h/a\.tif is damaged"),
+    ):
+        reader.read(whole(SHAPE))
 
 
 class Line(MemoryStore):

@@ -192,6 +192,19 @@ def test_a_prepared_scene_keeps_every_stored_number(tmp_path: Path, dtype: str) 
     np.testing.assert_array_equal(SceneReader(copy, copy.bands).read_stored(whole((40, 50)))[0], pixels)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "float32"])
+def test_a_prepared_scene_has_as_many_bands_and_none_becomes_a_mask(
+    tmp_path: Path, dtype: str, count: int, masked: bool
+) -> None:
+    profile = {"photometric": "minisblack", "mask": ramp((40, 50)) % 7 > 0 if masked else None}
+    scene = open_scene([str(write_raster(tmp_path / "a.tif", ramp((count, 40, 50), dtype), **profile))])
+    copy = copy_of(scene, tmp_path)
+    assert_same_for_any_bands(scene, copy)
+    assert (copy.assets[0].mask, len(copy.bands)) == (scene.assets[0].mask, count)
+
+
 def test_types_that_share_no_lossless_type_are_refused(tmp_path: Path) -> None:
     files = {dtype: str(write_raster(tmp_path / f"{dtype}.tif", ramp((4, 5), dtype))) for dtype in ("int64", "float32")}
     scene = open_scene([], options=OpenOptions(bands=files))

@@ -8,7 +8,7 @@ import rasterio
 from pydantic import ValidationError
 
 from services.core.errors import BandMismatchError, ContractError
-from services.core.model.contract import Contract, ModelClass, Rendering
+from services.core.model.contract import Contract, ModelClass, Remedies, Rendering
 from services.core.model.mlm import ModelFacts, build_item, parse_item
 from services.core.model.preprocess import Pixels, normalise, plan_normalisation
 from services.core.raster.open import OpenOptions, open_scene
@@ -179,3 +179,43 @@ def test_the_real_level_1c_scene_is_understood_but_for_its_coarse_pixels(data_di
         contract().pick_bands(scene)
     bands = contract().pick_bands(scene, gsd_m=10.0)
     assert [(b.alias, b.scale, b.nodata) for b in bands] == [("B04", 1e-4, 0), ("B03", 1e-4, 0), ("B02", 1e-4, 0)]
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset"),
+    [
+        (float("nan"), 0.0),
+        (0.0, 0.0),
+        (-1.0, 0.0),
+        (1e300, 0.0),
+        (float("inf"), 0.0),
+        (1e-4, float("nan")),
+        (1.0, -1e308),
+    ],
+)
+def test_a_scale_that_is_no_positive_number_is_refused_by_the_bands_name(tmp_path: Path, scale, offset) -> None:
+    path = write_scene(tmp_path / "raw.tif", Look(names=("red", "green", "blue")))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (1e-4, scale, 1e-4), (0.0, offset, 0.0)
+    with pytest.raises(ContractError, match="band green of raw says its scale is"):
+        contract(gsd_m=None).pick_bands(open_scene([str(path)]))
+
+
+def test_a_scale_that_nobody_uses_is_not_looked_at(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "drawn.tif", Look(names=("red", "green", "blue"), dtype="uint8"))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales = (0.0,) * 3
+    assert len(contract(gsd_m=None).pick_bands(open_scene([str(path)]))) == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bands": ("nir", "green", "blue")}, {"gsd_m": (1.0, 2.0)}, {"dtypes": ("int8",), "rendering": None}, {}],
+)
+def test_a_refusal_is_one_sentence_in_the_callers_words(tmp_path: Path, changes) -> None:
+    scene = open_scene([str(write_scene(tmp_path / "raw.tif", Look(names=("red", "green", "blue"))))])
+    ours = Remedies(bands="do this", dtype="do this", scale="do this", gsd="do this")
+    if "gsd_m" in changes:
+        changes = {**changes, "dtypes": ("uint16",), "rendering": None}
+    with pytest.raises((BandMismatchError, ContractError), match=r"^[^;]*; do this$"):
+        contract(**changes).pick_bands(scene, remedies=ours)

@@ -1,6 +1,7 @@
 """What a model demands of a scene and promises of its answer; checked before the first pixel is read."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,8 +10,26 @@ from services.core.errors import BandMismatchError, ContractError
 from services.core.records import Band, Record, Scene
 
 MAX_LEVEL = 255
+#: Between the smallest and the largest float32, which is what pixels are scaled in.
+_LEAST_SCALE, _MOST = 1.2e-38, 3.4e38
 
 ModelKind = Literal["threshold", "segmentation", "classification"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedies:
+    """What to do about a scene that a model does not take, in the words of its caller: the command line's."""
+
+    bands: str = "name the bands with --band NAME=FILE, or a single file's with --bands, or choose another model"
+    dtype: str = "choose a model for this sensor"
+    scale: str = (
+        "set scale and offset in the file (gdal_edit.py -scale 0.0001) or its STAC item, or, of Sentinel-2, give the "
+        "sensor's band names (--bands B02,B03,B04) and a date in the file's name"
+    )
+    gsd: str = "resample the scene with --gsd, or choose another model"
+
+
+_COMMAND_LINE = Remedies()
 
 
 class ModelClass(Record):
@@ -89,53 +108,76 @@ class Contract(Record):
             raise ValueError("class values must count from 0 in order")
         return self
 
-    def pick_bands(self, scene: Scene, *, gsd_m: float | None = None) -> tuple[Band, ...]:
-        """The scene's bands in the network's order; `gsd_m` is what the scene will be resampled to, if it will.
+    def pick_bands(
+        self, scene: Scene, *, gsd_m: float | None = None, remedies: Remedies = _COMMAND_LINE
+    ) -> tuple[Band, ...]:
+        """The scene's bands in the network's order.
+
+        Args:
+            scene: Whose.
+            gsd_m: What it will be resampled to, if it will.
+            remedies: What a refusal says is to be done.
 
         Raises:
             BandMismatchError: A band the model needs is not in the scene.
             ContractError: GSD out of range, or stored values of a kind the model never saw.
         """
         if not self.bands:
+            for band in scene.bands:
+                _check_scale(scene, band)
             return scene.bands
         found = [scene.band(name) for name in self.bands]
         missing = [name for name, band in zip(self.bands, found, strict=True) if band is None]
         if missing:
             has = ", ".join(band.name for band in scene.bands)
             raise BandMismatchError(
-                f"{scene.title} lacks {', '.join(missing)}, which model {self.name} needs; it has {has}. "
-                "Name the bands with --band NAME=FILE, or a single file's with --bands, or choose another model."
+                f"{scene.title} lacks {', '.join(missing)}, which model {self.name} needs, and has {has}; "
+                f"{remedies.bands}"
             )
         bands = tuple(band for band in found if band is not None)
-        self._check_units(scene, bands)
-        self._check_gsd(scene, gsd_m or scene.gsd_m)
+        self._check_units(scene, bands, remedies)
+        self._check_gsd(scene, gsd_m or scene.gsd_m, remedies)
         return bands
 
     def renders(self, band: Band) -> bool:
         """Whether the band is not a picture yet and is drawn as one before the network sees it."""
         return self.rendering is not None and band.dtype not in self.dtypes
 
-    def _check_gsd(self, scene: Scene, gsd_m: float) -> None:
+    def _check_gsd(self, scene: Scene, gsd_m: float, remedies: Remedies) -> None:
         if self.gsd_m is None:
             return
         low, high = self.gsd_m
         if not low <= gsd_m <= high:
             raise ContractError(
-                f"{scene.title} comes in {gsd_m:g} m pixels; model {self.name} works from {low:g} to {high:g} m. "
-                "Resample the scene (--gsd) or choose another model."
+                f"{scene.title} comes in {gsd_m:g} m pixels, and model {self.name} works from {low:g} to {high:g} m; "
+                f"{remedies.gsd}"
             )
 
-    def _check_units(self, scene: Scene, bands: Sequence[Band]) -> None:
+    def _check_units(self, scene: Scene, bands: Sequence[Band], remedies: Remedies) -> None:
         for band in bands:
             needs_scale = self.units == "reflectance" or self.renders(band)
             if self.units == "dn" and self.dtypes and band.dtype not in self.dtypes and not self.renders(band):
                 raise ContractError(
-                    f"band {band.name} of {scene.title} stores {band.dtype}; model {self.name} was trained on "
-                    f"{' or '.join(self.dtypes)}. Choose a model for this sensor."
+                    f"band {band.name} of {scene.title} stores {band.dtype}, and model {self.name} was trained on "
+                    f"{' or '.join(self.dtypes)}; {remedies.dtype}"
                 )
             if needs_scale and band.scale_source == "none" and not band.dtype.startswith("float"):
                 raise ContractError(
                     f"band {band.name} of {scene.title} says nothing about its scale, and model {self.name} needs "
-                    "reflectance. Set scale and offset in the file (gdal_edit.py -scale 0.0001) or its STAC item; of "
-                    "Sentinel-2, the sensor's band names (--bands B02,B03,B04) and a date in the file's name will do."
+                    f"reflectance; {remedies.scale}"
                 )
+            if needs_scale:
+                _check_scale(scene, band)
+
+
+def _check_scale(scene: Scene, band: Band) -> None:
+    """Refuse what would make every pixel the same, or turn dark into bright.
+
+    Raises:
+        ContractError: The scale is not a positive number, or the offset none.
+    """
+    if not (_LEAST_SCALE <= band.scale <= _MOST and abs(band.offset) <= _MOST):
+        raise ContractError(
+            f"band {band.name} of {scene.title} says its scale is {band.scale:g} and its offset {band.offset:g}, which "
+            "makes no sense; set them right in the file (gdal_edit.py -scale 0.0001 -offset 0) or its STAC item"
+        )

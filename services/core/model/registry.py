@@ -39,8 +39,10 @@ class ModelRegistry:
         Raises:
             ObjectNotFoundError: None of these.
             PackageError: The folder is not an intact package.
-            RequestError: Several digests begin so.
+            RequestError: Several digests begin so, or the name is empty.
         """
+        if not name:  # as a path it would be the current folder
+            raise RequestError("the model's name is empty; name a model, a package folder or a digest")
         if Path(name).is_dir() and name not in shipped_names() and Stages(self.catalog).production(name) is None:
             return load_package(Path(name))
         return self.known(name)

@@ -136,5 +136,5 @@ class CoverageCount:
         rows = f"tile row {first} is" if stop - first == 1 else f"tile rows {first} to {stop - 1} are"
         return CoverageError(
             f"run {self._spec.run.id}: {rows} missing of {grid.rows} ({(stop - first) * grid.cols} tiles); nothing was "
-            f"published. Go on with: swath resume {self._spec.run.id}"
+            f"published; go on with: swath resume {self._spec.run.id}"
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from services.core.errors import StorageRefusedError, StorageUnavailableError, SwathError, UnreadableSceneError
 from services.core.raster.gdal import GDAL_FAULTS, gdal_settings, open_raster, reason, translated
-from services.core.raster.intact import check_blocks
+from services.core.raster.intact import check_blocks, check_mask
 from services.core.storage.files import local_errors
 
 Resampling = Literal["nearest", "mode", "average"]
@@ -59,6 +59,7 @@ def check_written(path: Path) -> None:
     try:
         with gdal_settings(), open_raster(path, "GTiff") as dataset:
             check_blocks(dataset, path, sparse=False)
+        check_mask(path)
     except UnreadableSceneError as exc:
         raise StorageUnavailableError(f"{path} could not be written in full; free some space and try again") from exc
 

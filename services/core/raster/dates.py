@@ -17,7 +17,7 @@ def parse_time(text: str | None) -> datetime | None:
     text = text.strip().strip("\x00")
     try:
         return _aware(datetime.fromisoformat(text))
-    except ValueError:
+    except (ValueError, OverflowError):  # in UTC it may be the year 0 or 10000
         pass
     for pattern in _FORMATS:
         try:

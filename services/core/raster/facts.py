@@ -9,9 +9,9 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 
-from services.core.errors import UnreadableSceneError
+from services.core.errors import RequestError, UnreadableSceneError
 from services.core.raster.gdal import gdal_settings, open_raster, translated
-from services.core.raster.intact import check_blocks, check_codestream
+from services.core.raster.intact import check_blocks, check_codestream, check_mask
 from services.core.raster.sniff import Driver, sniff_driver
 from services.core.records import MaskKind
 from services.core.storage.files import local_errors
@@ -36,7 +36,7 @@ class LayerFacts:
 class RasterFacts:
     """One file."""
 
-    href: str  #: what the user named it by, absolute
+    href: str  #: what sentences call it: its place, without what may open it
     path: Path  #: where it is on this machine
     driver: Driver
     shape: tuple[int, int]
@@ -59,16 +59,26 @@ def read_facts(path: Path, href: str) -> RasterFacts:
     Raises:
         ObjectNotFoundError, StorageRefusedError: It is not there, or may not be read.
         UnreadableSceneError: Not a raster that Swath reads, without data, cut short or damaged.
+        RequestError: GDAL cannot be asked for a file of that name.
     """
+    _check_name(path)
     path = path.absolute()  # a bare name may be an instruction to GDAL, an absolute path to a regular file is none
     driver = sniff_driver(path)
     _check_mask_file(path)
     with gdal_settings(), open_raster(path, driver) as dataset, translated(str(path)):
         if driver == "GTiff":
             check_blocks(dataset, path)
+            check_mask(path)
         else:
             check_codestream(path)
         return dataset_facts(dataset, path, href, driver=driver, size_bytes=path.stat().st_size)
+
+
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as exc:
+        raise RequestError(f"{str(path)!a} is a name that is not UTF-8; rename the file or its folder") from exc
 
 
 def dataset_facts(dataset: Any, path: Path, href: str, *, driver: Driver, size_bytes: int) -> RasterFacts:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from services.core.errors import UnreadableSceneError
+from services.core.raster.directory import mask_end
 
 _END_OF_CODESTREAM = b"\xff\xd9"
 
@@ -35,6 +36,26 @@ def check_blocks(dataset: Any, path: Path, *, sparse: bool = True, size_bytes: i
                         f"{path} is cut short or damaged: it has {size} bytes, and block ({row}, {col}) of band {bidx} "
                         f"would end at {end}; fetch or make it again"
                     )
+
+
+def check_mask(path: Path) -> None:
+    """Do for a TIFF's internal mask what `check_blocks` does for its bands: GDAL does not tell where its blocks are.
+
+    Raises:
+        UnreadableSceneError: Some block of the mask, or the list of what the file holds, lies beyond the end.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            end = mask_end(file, size)
+    except EOFError as exc:
+        raise UnreadableSceneError(
+            f"{path} is cut short: its list of images and masks goes on beyond its end; fetch or make it again"
+        ) from exc
+    if end > size:
+        raise UnreadableSceneError(
+            f"{path} is cut short: it has {size} bytes, and its mask would end at {end}; fetch or make it again"
+        )
 
 
 def _block_end(dataset: Any, bidx: int, row: int, col: int) -> int:

@@ -7,20 +7,21 @@ or https, and no href ever reaches GDAL as a virtual path.
 Source: https://github.com/radiantearth/stac-spec/blob/v1.1.0/item-spec/item-spec.md
 """
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
 
-from services.core.errors import RequestError, UnreadableSceneError
+from services.core.errors import UnreadableSceneError
 from services.core.raster.bands import BandHint
 from services.core.raster.dates import parse_time
 from services.core.raster.georef import Bounds
+from services.core.raster.href import resolve_href, shown_href
 from services.core.raster.item_bands import asset_hints
 
-_REMOTE = ("s3", "http", "https")
 _NOT_DATA = {
     "thumbnail",
     "overview",
@@ -68,45 +69,24 @@ def parse_item(value: Any, href: str) -> Item:
         UnreadableSceneError: Not a STAC item, or without a readable asset of measurements.
         RequestError: An href that leads out of where the item may point.
     """
+    name = shown_href(href)
     if not isinstance(value, Mapping) or value.get("type") != "Feature" or "stac_version" not in value:
-        raise UnreadableSceneError(f"{href} is JSON but not a STAC item; name an item, or the scene's own file")
+        raise UnreadableSceneError(f"{name} is JSON but not a STAC item; name an item, or the scene's own file")
     properties, assets = value.get("properties"), value.get("assets")
     if not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
-        raise UnreadableSceneError(f"{href} is a STAC item without properties or assets; make it again")
+        raise UnreadableSceneError(f"{name} is a STAC item without properties or assets; make it again")
     chosen = _choose(assets, properties)
     if not chosen:
         raise UnreadableSceneError(
-            f"{href} has no asset of measurements in GeoTIFF or JPEG 2000; name the scene's own files"
+            f"{name} has no asset of measurements in GeoTIFF or JPEG 2000; name the scene's own files"
         )
     return Item(
-        title=str(value.get("id") or Path(href).stem),
+        title=str(value.get("id") or Path(name).stem),
         platform=_text(properties.get("platform")),
         acquired_at=parse_time(_text(properties.get("datetime")) or _text(properties.get("start_datetime"))),
         baseline=_baseline(properties),
         assets=tuple(_asset(asset, hints, properties, href) for asset, hints in chosen),
     )
-
-
-def resolve_href(href: str, base: str) -> str:
-    """An absolute path or URI for an asset of the item at `base`.
-
-    Raises:
-        RequestError: It leads out of a local item's folder, or names a scheme that is not read.
-    """
-    scheme = urlsplit(href).scheme.lower() if "://" in href else ""
-    if scheme in _REMOTE:
-        return href
-    if "://" in base and not scheme:
-        return urljoin(base, href) if not base.startswith("s3://") else "s3" + urljoin("http" + base[2:], href)[4:]
-    if scheme not in ("", "file") or "://" in base:
-        raise RequestError(f"{href[:200]} in {base} is not an address Swath follows; name the file yourself")
-    folder = Path(base).parent.resolve()
-    path = (folder / (unquote(urlsplit(href).path) if scheme else href)).resolve()
-    if not path.is_relative_to(folder):
-        raise RequestError(
-            f"{href[:200]} in {base} leads out of the item's own folder; name the file yourself with --band NAME=FILE"
-        )
-    return str(path)
 
 
 def _choose(
@@ -139,7 +119,8 @@ def _is_data(asset: Mapping[str, Any]) -> bool:
     if roles & _NOT_DATA or (roles and not roles & {"data", "reflectance", "temperature"}):
         return False
     media = str(asset.get("type", "")).split(";")[0].strip().lower()
-    return media in _TYPES or (not media and urlsplit(asset["href"]).path.lower().endswith(_SUFFIXES))
+    path = re.split(r"[?#]", asset["href"], maxsplit=1)[0]
+    return media in _TYPES or (not media and path.lower().endswith(_SUFFIXES))
 
 
 def _asset(
@@ -147,7 +128,19 @@ def _asset(
 ) -> ItemAsset:
     merged = {**properties, **asset}
     code = merged.get("proj:code") or (f"EPSG:{merged['proj:epsg']}" if merged.get("proj:epsg") else None)
-    return ItemAsset(href=resolve_href(asset["href"], base), hints=hints, crs=_text(code), bounds=_bounds(merged))
+    href = resolve_href(asset["href"], base)
+    _check_scales(hints, f"{shown_href(href)} in {shown_href(base)}")
+    return ItemAsset(href=href, hints=hints, crs=_text(code), bounds=_bounds(merged))
+
+
+def _check_scales(hints: tuple[BandHint, ...], name: str) -> None:
+    """Negative ones occur, where a depth is stored as a height; with one of 0 every pixel would be alike."""
+    for scale in (hint.scale for hint in hints if hint.scale is not None):
+        if scale.scale == 0 or not (math.isfinite(scale.scale) and math.isfinite(scale.offset)):
+            raise UnreadableSceneError(
+                f"{name} has a scale of {scale.scale:g} and an offset of {scale.offset:g}, which make nothing of its "
+                "numbers; correct the item"
+            )
 
 
 def _bounds(merged: Mapping[str, Any]) -> Bounds | None:
@@ -159,7 +152,7 @@ def _bounds(merged: Mapping[str, Any]) -> Bounds | None:
             if b == d == 0 and a > 0 > e:
                 return left, top + e * float(shape[0]), left + a * float(shape[1]), top
         left, bottom, right, top = (float(value) for value in merged["proj:bbox"])
-    except (KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, OverflowError, TypeError, ValueError):
         return None
     return left, bottom, right, top
 

@@ -48,12 +48,15 @@ def _scale(band: Mapping[str, Any], properties: Mapping[str, Any]) -> Scale | No
 
 
 def _number(value: Any) -> float | None:
-    """A number, or STAC's words for those JSON lacks."""
+    """A number, or STAC's words for those JSON lacks; what no float holds is as good as infinite."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
         return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}.get(value)
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

@@ -8,23 +8,21 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from rasterio.io import MemoryFile
 
 from services.core.errors import GeoreferenceError, RequestError, UnreadableSceneError
-from services.core.raster.bands import BandHint, Hearsay, Part, build_bands
+from services.core.raster.bands import Hearsay, Part, build_bands
 from services.core.raster.facts import RasterFacts, dataset_facts
 from services.core.raster.footprint import ground_gsd_m
 from services.core.raster.gdal import gdal_settings, open_raster, translated
 from services.core.raster.georef import Place, crs_text, resolve_place
 from services.core.raster.intact import check_blocks
 from services.core.raster.read import SceneReader
+from services.core.raster.sources import user_hint
 from services.core.records import Asset, Band, MaskKind, Scene
 
 _NAME = "image.tif"
-#: Each has to be looked up; a thousand rows of strips in a dozen bands are far fewer.
-_MOST_BLOCKS = 2**16
 
 
 class MemoryScene:
@@ -43,16 +41,15 @@ class MemoryScene:
 
 
 @contextmanager
-def open_image(body: bytes, *, max_pixels: int, names: Sequence[str] = ()) -> Iterator[MemoryScene]:
+def open_image(body: bytes, *, names: Sequence[str] = ()) -> Iterator[MemoryScene]:
     """Look at the bytes of a GeoTIFF as `open_scene` looks at a file; a georeference is welcome but not demanded.
 
     Args:
-        body: The file.
-        max_pixels: Of one band, decoded; checked before any pixel is.
+        body: The file. `tiff_head.py` knows what it would cost to open; whoever trusts nobody asks there first.
         names: Of its bands, in order, where the file does not say.
 
     Raises:
-        UnreadableSceneError: Not a GeoTIFF, cut short, damaged, or larger than that.
+        UnreadableSceneError: Not a GeoTIFF, cut short or damaged.
         RequestError: Another number of names than bands.
     """
     with ExitStack() as stack:
@@ -60,7 +57,6 @@ def open_image(body: bytes, *, max_pixels: int, names: Sequence[str] = ()) -> It
         with translated("the image", "it cannot be opened as a GeoTIFF"):
             memory = stack.enter_context(MemoryFile(body, filename=_NAME))
         with _renamed(memory.name), open_raster(memory.name, "GTiff") as dataset, translated("the image"):
-            _check_size(dataset, max_pixels)
             check_blocks(dataset, Path("the image"), size_bytes=len(body))
             facts = dataset_facts(dataset, Path(memory.name), "the image", driver="GTiff", size_bytes=len(body))
         yield _described(facts, body, names, memory.name)
@@ -75,23 +71,10 @@ def _renamed(name: str) -> Iterator[None]:
         raise UnreadableSceneError(str(exc).replace(name, "the image")) from exc
 
 
-def _check_size(dataset: Any, max_pixels: int) -> None:
-    """Refuse by what the head says: pixels, blocks that are larger than the image, bands without number."""
-    down, right = dataset.block_shapes[0]
-    blocks = -(-dataset.height // down) * -(-dataset.width // right) * dataset.count
-    if dataset.height * dataset.width > max_pixels:
-        raise UnreadableSceneError(
-            f"the image has {dataset.height} by {dataset.width} pixels, more than the {max_pixels} that are looked at "
-            "in one request; send a part of it, or map it with `swath run`"
-        )
-    if down * right > 4 * max_pixels or blocks > _MOST_BLOCKS:
-        raise UnreadableSceneError("the image is cut into blocks of a size that makes no sense; write it anew")
-
-
 def _described(facts: RasterFacts, body: bytes, names: Sequence[str], name: str) -> MemoryScene:
     if names and len(names) != len(facts.layers):
         raise RequestError(f"the image has {len(facts.layers)} bands, but {len(names)} are named")
-    hints = tuple(BandHint(name=each, forced=True) for each in names)
+    hints = tuple(user_hint(each) for each in names)
     bands = build_bands((Part(facts=facts, hints=hints),), Hearsay(said=(), acquired_at=None))
     place = _place(facts)
     mask = facts.mask

@@ -13,6 +13,7 @@ from services.core.raster.dates import resolve_time
 from services.core.raster.facts import RasterFacts, read_facts, read_sha256
 from services.core.raster.footprint import ground_gsd_m, plan_footprint
 from services.core.raster.georef import Bounds, Place, corners, crs_text, resolve_place
+from services.core.raster.href import shown_href
 from services.core.raster.sources import Gathered, Input, gather_inputs
 from services.core.raster.table import parse_table
 from services.core.records import Asset, Band, MaskKind, Scene
@@ -54,16 +55,17 @@ def open_scene(sources: Sequence[str], *, options: OpenOptions | None = None, fe
     """
     options = options or OpenOptions()
     gathered = gather_inputs(sources, bands=options.bands, names=options.names, fetch=fetch)
-    parts = tuple(Part(facts=read_facts(one.path, one.href), hints=one.hints) for one in gathered.inputs)
+    parts = tuple(Part(facts=read_facts(one.path, shown_href(one.href)), hints=one.hints) for one in gathered.inputs)
     places = [_place(one, part.facts, options) for one, part in zip(gathered.inputs, parts, strict=True)]
     place = _common_grid(parts, places)
     heard = _hear(gathered, parts)
     table = parse_table(parts[0].facts) if len(parts) == 1 and not options.names else None
     bands = table.bands if table else build_bands(parts, heard)
     assets = tuple(
-        _asset(part.facts, where, bands, at) for at, (part, where) in enumerate(zip(parts, places, strict=True))
+        _asset(one.href, part.facts, where, bands, at)
+        for at, (one, part, where) in enumerate(zip(gathered.inputs, parts, places, strict=True))
     )
-    digest = _digest(parts, assets, bands, place)
+    digest = _digest(assets, bands, place)
     geometry, bbox = plan_footprint(place)
     return Scene(
         id=f"{_slug(gathered.title)}-{digest[:_DIGEST_CHARS]}",
@@ -132,12 +134,12 @@ def _misfit(fine: Place, place: Place) -> str | None:
     return None
 
 
-def _asset(facts: RasterFacts, place: Place, bands: Sequence[Band], position: int) -> Asset:
+def _asset(href: str, facts: RasterFacts, place: Place, bands: Sequence[Band], position: int) -> Asset:
     mask = facts.mask
     if mask is MaskKind.NONE and any(band.asset == position and band.nodata is not None for band in bands):
         mask = MaskKind.NODATA  # said by item or sensor
     return Asset(
-        href=facts.href,
+        href=href,
         sha256=read_sha256(facts.path),
         size_bytes=facts.size_bytes,
         driver=facts.driver,
@@ -155,7 +157,7 @@ def _six(place: Place) -> tuple[float, float, float, float, float, float]:
     return a, b, c, d, e, f
 
 
-def _digest(parts: Sequence[Part], assets: Sequence[Asset], bands: Sequence[Band], place: Place) -> str:
+def _digest(assets: Sequence[Asset], bands: Sequence[Band], place: Place) -> str:
     """sha256 over what decides the pixels: bytes of files and sidecars, band table and grid; not where they are."""
     table = {
         "assets": [asset.sha256 for asset in assets],

@@ -14,7 +14,7 @@ from rasterio.warp import transform as warp_points
 
 from services.core.boxes import BBox
 from services.core.errors import GeoreferenceError, WindowError
-from services.core.grid import Window, whole
+from services.core.grid import Window
 from services.core.raster.gdal import NO_PLACE, gdal_settings, translated
 from services.core.raster.georef import corners, parse_crs
 from services.core.raster.projjson import crs_projjson

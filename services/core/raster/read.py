@@ -13,6 +13,7 @@ from rasterio.windows import Window as GdalWindow
 
 from services.core.errors import SwathError, UnreadableSceneError
 from services.core.grid import Window
+from services.core.names import public_href
 from services.core.raster.gdal import GDAL_FAULTS, gdal_settings, open_raster, reason
 from services.core.raster.valid import Valid, is_exact, resolve_valid
 from services.core.records import Asset, Band, MaskKind, Scene
@@ -198,9 +199,8 @@ class SceneReader:
         except GDAL_FAULTS as exc:
             self._check_transport(position)
             where = "" if window is None else f" in {describe(window)}"
-            raise UnreadableSceneError(
-                f"{self._scene.assets[position].href} is damaged{where}; fetch or make it again ({reason(exc)})"
-            ) from exc
+            what = public_href(self._scene.assets[position].href)
+            raise UnreadableSceneError(f"{what} is damaged{where}; fetch or make it again ({reason(exc)})") from exc
         if self._files:
             self._check_transport(position)  # GDAL overlooks some: a mask it cannot reach is no mask to it
 

@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from services.core.errors import ObjectNotFoundError, RequestError, UnreadableSceneError
+from services.core.names import public_href
 from services.core.raster.bands import BandHint
 from services.core.raster.folder import scan_folder
 from services.core.raster.georef import Bounds
+from services.core.raster.href import shown_href
 from services.core.raster.item import ItemAsset, parse_item
 from services.core.raster.sensors import common_name, parse_code
 from services.core.storage.files import local_errors
@@ -40,7 +42,7 @@ class Gathered:
     """All files of one scene, and what is said about it as a whole."""
 
     title: str
-    source: str
+    source: str  #: as the user named it, without what may open it
     said: str  #: whatever names the sensor
     inputs: tuple[Input, ...]
     platform: str | None = None
@@ -65,7 +67,7 @@ def gather_inputs(
     if bands:
         if sources or names:
             raise RequestError("name either a scene, or its bands one by one with --band NAME=FILE, not both")
-        inputs = tuple(_local(uri, fetch, hints=(_user_hint(name),)) for name, uri in bands.items())
+        inputs = tuple(_local(uri, fetch, hints=(user_hint(name),)) for name, uri in bands.items())
         return _several(list(bands.values()), inputs)
     if not sources:
         raise RequestError("no scene given; name a file, a folder, an s3:// object or a STAC item")
@@ -81,18 +83,18 @@ def _single(source: str, names: Sequence[str], fetch: Fetch | None) -> Gathered:
     folder = _is_folder(one.path)
     item = None if folder else _read_item(one.path)
     if (item is not None or folder) and names:
-        raise RequestError(f"--bands names the bands of a single file, and {source} is none")
+        raise RequestError(f"--bands names the bands of a single file, and {shown_href(source)} is none")
     if item is not None:
         return _from_item(item, one, fetch)
     if folder:
         found = scan_folder(one.path)
         inputs = tuple(Input(href=str(path), path=path) for path in found)
         title = one.path.name.removesuffix(".SAFE")
-        return Gathered(title=title, source=one.href, said=_said(found), inputs=inputs)
-    hints = tuple(_user_hint(name) for name in names)
+        return Gathered(title=title, source=public_href(one.href), said=_said(found), inputs=inputs)
+    hints = tuple(user_hint(name) for name in names)
     return Gathered(
         title=_stem(one.href),
-        source=one.href,
+        source=public_href(one.href),
         said=_said([one.path]),
         inputs=(Input(href=one.href, path=one.path, hints=hints),),
     )
@@ -101,7 +103,7 @@ def _single(source: str, names: Sequence[str], fetch: Fetch | None) -> Gathered:
 def _several(sources: Sequence[str], inputs: tuple[Input, ...]) -> Gathered:
     return Gathered(
         title=_stem(inputs[0].href),
-        source=" ".join(one.href for one in inputs),
+        source=" ".join(public_href(one.href) for one in inputs),
         said=_said([one.path for one in inputs]) + " " + " ".join(sources),
         inputs=inputs,
     )
@@ -111,7 +113,7 @@ def _from_item(value: Any, one: Input, fetch: Fetch | None) -> Gathered:
     item = parse_item(value, one.href)
     return Gathered(
         title=item.title,
-        source=one.href,
+        source=public_href(one.href),
         said=f"{item.title} {item.baseline}",
         inputs=tuple(_item_input(asset, fetch) for asset in item.assets),
         platform=item.platform,
@@ -126,15 +128,17 @@ def _item_input(asset: ItemAsset, fetch: Fetch | None) -> Input:
 
 def _local(uri: str, fetch: Fetch | None, hints: tuple[BandHint, ...] = ()) -> Input:
     """A path made absolute, or a remote object fetched."""
+    if not uri:  # as a path it would be the current folder: whatever lies there
+        raise RequestError("a scene's name is empty; name a file, a folder, an s3:// object or a STAC item")
     if uri.startswith(_REMOTE):
         if fetch is None:
-            raise RequestError(f"{uri} is remote, and only local files are read here; download it first")
+            raise RequestError(f"{shown_href(uri)} is remote, and only local files are read here; download it first")
         return Input(href=uri, path=fetch(uri), hints=hints)
     if "\0" in uri:
         raise ObjectNotFoundError(f"{uri!r} is not a path; check it")
     path = Path(uri).absolute()
     if _SCHEME.match(uri):
-        raise RequestError(f"{uri} is neither a path nor an s3://, http:// or https:// address")
+        raise RequestError(f"{shown_href(uri)} is neither a path nor an s3://, http:// or https:// address")
     return Input(href=str(path), path=path, hints=hints)
 
 
@@ -145,7 +149,7 @@ def _is_folder(path: Path) -> bool:
         return False  # said better when it is opened as a raster
 
 
-def _user_hint(name: str) -> BandHint:
+def user_hint(name: str) -> BandHint:
     """A band code goes through the sensor's table; any other name stands as the user wrote it."""
     if common_name(name) is None and parse_code(name) is not None:
         return BandHint(alias=name)

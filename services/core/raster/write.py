@@ -170,6 +170,7 @@ def _create(spec: MapSpec, path: Path) -> Any:
         blockxsize=BLOCK_PX,
         blockysize=BLOCK_PX,
         interleave="pixel",
+        PHOTOMETRIC="MINISBLACK",  # else three bytes a pixel become colours, and of four the last becomes alpha
         BIGTIFF="IF_SAFER",
     )
     dataset.descriptions = spec.descriptions
