@@ -1,12 +1,17 @@
 """Whether a file is all there, told from its index alone; a block damaged inside is found when it is read."""
 
+import mmap
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from services.core.errors import UnreadableSceneError
-from services.core.raster.directory import mask_end
+from services.core.raster.tiff import Tiff
 
+_KIND, _REDUCED, _MASK = 254, 1, 4  # a TIFF's NewSubfileType, and two of its bits
+_BLOCKS = (273, 279), (324, 325)  # tags of the places and lengths of strips, and of tiles
+_PLACES = {_KIND, *(tag for tags in _BLOCKS for tag in tags)}
 _END_OF_CODESTREAM = b"\xff\xd9"
 
 
@@ -46,9 +51,9 @@ def check_mask(path: Path) -> None:
     """
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
-            end = mask_end(file, size)
-    except EOFError as exc:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
+            end = _mask_end(Tiff(body))
+    except struct.error as exc:
         raise UnreadableSceneError(
             f"{path} is cut short: its list of images and masks goes on beyond its end; fetch or make it again"
         ) from exc
@@ -56,6 +61,24 @@ def check_mask(path: Path) -> None:
         raise UnreadableSceneError(
             f"{path} is cut short: it has {size} bytes, and its mask would end at {end}; fetch or make it again"
         )
+
+
+def _mask_end(tiff: Tiff) -> int:
+    """One past the last byte of the full image's mask; 0 without one. struct.error: the file ends before that is told.
+
+    The chain of directories ends where it comes back to itself, as in libtiff.
+    """
+    end, at, seen = 0, tiff.start, {0}
+    while at not in seen:
+        seen.add(at)
+        listed, at = tiff.directory(at)
+        numbers = {tag: tiff.values(entry) for tag, entry in listed if tag in _PLACES}
+        kind = sum(numbers.get(_KIND, ()))
+        if kind & _MASK and not kind & _REDUCED:
+            for offsets, lengths in _BLOCKS:
+                ends = map(sum, zip(numbers.get(offsets, ()), numbers.get(lengths, ()), strict=False))
+                end = max(end, *ends, *numbers.get(offsets, ()), 0)
+    return end
 
 
 def _block_end(dataset: Any, bidx: int, row: int, col: int) -> int:
