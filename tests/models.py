@@ -9,7 +9,8 @@ import torch
 from services.core.model.contract import Contract, ModelClass, Rendering
 from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.networks.registry import build_network
-from services.core.model.package import ModelPackage, save_package
+from services.core.model.package import ModelPackage
+from services.core.model.package_save import save_package
 from services.training.export import onnx_bytes, weights_bytes
 
 BANDS = ("red", "nir")

@@ -1,51 +1,32 @@
-"""Bytes of a request to what a network eats: JPEG and PNG by libjpeg and Pillow, GeoTIFF by GDAL, all in memory.
+"""Bytes of a request to pixels of a network's bands: JPEG and PNG by libjpeg and Pillow, GeoTIFF by GDAL, in memory.
 
-The first bytes decide what an image is; a Content-Type that says otherwise is refused. Pixels are taken as they are
-stored: no resampling to another size, no EXIF rotation, no colour profile; as the batch engine reads a file.
+Pixels are taken as they are stored: no resampling to another size, no EXIF rotation, no colour profile; as the batch
+engine reads a file.
 """
 
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.api.chips import Picture
 from services.api.costs import check_chunks, check_rows, check_scans, check_segments, check_tiff
 from services.api.plain_jpeg import decode_plain, plain_size
-from services.api.refusals import ImageError, MediaTypeError, TooLargeError
+from services.api.refusals import ImageError, TooLargeError
+from services.api.sniff import Kind
 from services.core.errors import SwathError
-from services.core.grid import plan_chips, whole
+from services.core.grid import whole
 from services.core.model.contract import Contract, Remedies
-from services.core.model.preprocess import Normalisation, normalise, plan_normalisation
+from services.core.model.preprocess import plan_normalisation
 from services.core.raster.tiff_head import parse_directories
 from services.core.records import Asset, Band, MaskKind, Scene
 
-Kind = Literal["JPEG", "PNG", "TIFF"]
-
 #: Pillow's and zlib's complaints about bytes that are not what they begin as.
 _DAMAGE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, IndexError, KeyError, EOFError, OverflowError)
-_MAGIC: tuple[tuple[bytes, Kind], ...] = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
-)
-#: What a Content-Type may claim; None: it claims nothing.
-CLAIMS: dict[str, Kind | None] = {
-    "image/jpeg": "JPEG",
-    "image/jpg": "JPEG",
-    "image/png": "PNG",
-    "image/tiff": "TIFF",
-    "application/octet-stream": None,
-    "": None,
-}
 #: Pixels up to which an image is decoded at once: a hop to another thread costs more.
 _SMALL_PX = 2**16
 _AS_TIFF = "send a GeoTIFF that has what the model needs"
@@ -59,40 +40,6 @@ _OF_TIFFS = Remedies(
     ),
     gsd="resample it first, or send an image of another sensor",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An image in the network's bands."""
-
-    pixels: NDArray[np.float32]  #: (C, H, W), stored numbers, the owner's to overwrite
-    valid: NDArray[np.bool_] | None  #: (H, W); None: all are usable
-    norm: Normalisation
-
-
-def sniff(body: bytes, claim: str) -> Kind:
-    """What the bytes are.
-
-    Args:
-        body: The image.
-        claim: Its Content-Type without parameters, in lower case.
-
-    Raises:
-        MediaTypeError: None of three, or not what was claimed.
-        ImageError: Nothing.
-    """
-    if claim not in CLAIMS:
-        raise MediaTypeError(
-            f"the Content-Type is {claim[:60]!r}; send image/jpeg, image/png or image/tiff, or a form with `file`"
-        )
-    if not body:
-        raise ImageError("the image is empty; send its bytes as the body, or as the form's field `file`")
-    for magic, kind in _MAGIC:
-        if body.startswith(magic):
-            if CLAIMS[claim] not in {None, kind}:
-                raise MediaTypeError(f"the Content-Type says {claim}, but the bytes are a {kind}; say what it is")
-            return kind
-    raise MediaTypeError("the bytes are no JPEG, PNG or GeoTIFF; convert the image to one of them")
 
 
 class PictureRules:
@@ -199,37 +146,6 @@ def check_size(width: int, height: int, *, least_px: int, max_pixels: int) -> No
             f"the image has {width} by {height} pixels, and the model looks at {least_px} by {least_px}; "
             "send more ground, not an enlarged image"
         )
-
-
-def cut_chips(picture: Picture, chip_px: int, *, most: int) -> Iterator[tuple[NDArray[np.float32], list[float]]]:
-    """Normalised chips that cover the picture, and the usable part of each; chips without any are left out.
-
-    Args:
-        picture: At least a chip wide and high; overwritten.
-        chip_px: Side of a chip.
-        most: Chips at a time.
-
-    Yields:
-        (N, C, chip, chip) with N up to `most`, and N weights in (0, 1].
-    """
-    pixels = normalise(picture.pixels, picture.valid, picture.norm)
-    height, width = pixels.shape[1:]
-    if (height, width) == (chip_px, chip_px) and picture.valid is None:
-        yield pixels[None], [1.0]
-        return
-    chips, weights = [], []
-    for row in plan_chips(height, chip_px=chip_px, stride_px=chip_px):
-        for col in plan_chips(width, chip_px=chip_px, stride_px=chip_px):
-            here = slice(row, row + chip_px), slice(col, col + chip_px)
-            weight = 1.0 if picture.valid is None else float(picture.valid[here].mean())
-            if weight > 0:
-                chips.append(pixels[:, *here])
-                weights.append(weight)
-            if len(chips) == most:
-                yield np.stack(chips), weights
-                chips, weights = [], []
-    if chips:
-        yield np.stack(chips), weights
 
 
 def _open_checked(body: bytes, kind: Kind) -> Image.Image:

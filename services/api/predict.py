@@ -15,11 +15,13 @@ from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 
 from services.api.auth import Door, Subject, authenticated
-from services.api.images import Kind, Picture, cut_chips, decode_tiff, sniff
+from services.api.chips import Picture, cut_chips
+from services.api.images import decode_tiff
 from services.api.predict_docs import BATCH_DOCS, PREDICT_DOCS
 from services.api.problems import Problem, problem_of
 from services.api.refusals import ImageError, TooSlowError
 from services.api.runtime import Runtime, Served
+from services.api.sniff import Kind, sniff
 from services.api.uploads import Upload, read_upload, read_uploads
 from services.core.errors import PackageError, SwathError
 from services.core.settings import Settings

@@ -11,13 +11,8 @@ from services.cli.output import console, print_facts, print_json, print_table
 from services.core.catalog.stages import Stages
 from services.core.errors import ObjectNotFoundError, RequestError, StorageRefusedError
 from services.core.log import configure_logging
-from services.core.model.package import (
-    ModelPackage,
-    load_package,
-    save_package,
-    shipped_names,
-    shipped_package,
-)
+from services.core.model.package import ModelPackage, load_package, shipped_names, shipped_package
+from services.core.model.package_save import save_package
 from services.core.records import ModelStage, StageChange
 from services.core.settings import load_settings
 from services.core.site import Site, open_site

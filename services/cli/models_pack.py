@@ -6,7 +6,7 @@ from pathlib import Path
 from services.cli.output import console, print_facts, print_json
 from services.core.errors import BackendUnavailableError, ObjectNotFoundError, RequestError
 from services.core.log import configure_logging
-from services.core.model.package import check_free
+from services.core.model.package_save import check_free
 from services.core.settings import load_settings
 
 

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from services.cli.output import console, notes, print_json
 from services.core.errors import BackendUnavailableError
 from services.core.log import configure_logging, get_logger
-from services.core.model.package import ModelPackage, check_free
+from services.core.model.package import ModelPackage
+from services.core.model.package_save import check_free
 from services.core.settings import load_settings
 
 if TYPE_CHECKING:

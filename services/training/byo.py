@@ -10,7 +10,8 @@ from services.core.errors import ObjectNotFoundError, PackageError, RequestError
 from services.core.model.batching import Probabilities
 from services.core.model.contract import Contract
 from services.core.model.mlm import ModelFacts, build_item
-from services.core.model.package import ModelPackage, save_package
+from services.core.model.package import ModelPackage
+from services.core.model.package_save import save_package
 from services.core.model.parity import Parity, check_parity, fixed_chips
 from services.training.byo_contract import Declaration
 

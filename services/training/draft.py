@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.core.model.package import ModelPackage, save_package
+from services.core.model.package import ModelPackage
+from services.core.model.package_save import save_package
 
 
 @contextmanager

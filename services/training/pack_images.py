@@ -9,7 +9,8 @@ import torch
 
 from services.core.model.backends import Backend, open_backend
 from services.core.model.batching import Chips
-from services.core.model.package import INT8_GRAPH, ModelPackage, save_package
+from services.core.model.package import INT8_GRAPH, ModelPackage
+from services.core.model.package_save import save_package
 from services.core.model.statistics import Tally
 from services.core.version import code_version
 from services.training.altered import evaluate_altered

@@ -13,7 +13,8 @@ from services.core.model.contract import Contract
 from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.networks.registry import build_network
 from services.core.model.networks.small_unet import RECEPTIVE_RADIUS_PX
-from services.core.model.package import ModelPackage, save_package
+from services.core.model.package import ModelPackage
+from services.core.model.package_save import save_package
 from services.core.model.statistics import Statistics
 from services.core.raster.classmap import UNLABELLED
 from services.core.version import code_version

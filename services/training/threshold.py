@@ -14,7 +14,8 @@ from services.core.flow.flow import Flow
 from services.core.grid import TileGrid, Window
 from services.core.model.contract import Contract, ModelClass
 from services.core.model.mlm import ModelFacts, build_item
-from services.core.model.package import ModelPackage, save_package
+from services.core.model.package import ModelPackage
+from services.core.model.package_save import save_package
 from services.core.model.statistics import Tally
 from services.core.model.threshold import score_scale
 from services.core.raster.classmap import UNLABELLED, read_class_map

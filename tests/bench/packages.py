@@ -14,7 +14,8 @@ from services.core.model.contract import Contract, ModelClass, ModelKind
 from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.networks.registry import build_network
 from services.core.model.networks.small_unet import SmallUnet
-from services.core.model.package import INT8_GRAPH, ModelPackage, save_package, shipped_names, shipped_package
+from services.core.model.package import INT8_GRAPH, ModelPackage, shipped_names, shipped_package
+from services.core.model.package_save import save_package
 from services.core.product.manifest import canonical_json
 from services.training.export import onnx_bytes, weights_bytes
 from services.training.quantise import int8_onnx

@@ -14,7 +14,8 @@ import rasterio
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.model.backends import open_backend
-from services.core.model.package import ModelPackage, save_package
+from services.core.model.package import ModelPackage
+from services.core.model.package_save import save_package
 from services.core.model.preprocess import normalise, plan_normalisation
 from services.core.model.statistics import Tally
 from services.core.raster.open import OpenOptions

@@ -5,8 +5,8 @@ readable and one damaged, on a store that is down when the pipeline begins.
 """
 
 import json
-import shlex
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 

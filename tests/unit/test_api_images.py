@@ -8,8 +8,10 @@ import pytest
 import rasterio
 from PIL import Image
 
-from services.api.images import PictureRules, cut_chips, decode_tiff, sniff
+from services.api.chips import cut_chips
+from services.api.images import PictureRules, decode_tiff
 from services.api.refusals import ImageError, MediaTypeError, TooLargeError
+from services.api.sniff import sniff
 from services.core.errors import BandMismatchError, ContractError, UnreadableSceneError
 from services.core.model.contract import Contract
 from services.core.model.preprocess import Normalisation

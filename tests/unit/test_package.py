@@ -14,15 +14,9 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from services.core.errors import ObjectNotFoundError, PackageError, StorageRefusedError
 from services.core.model.contract import Contract
 from services.core.model.mlm import parse_item
-from services.core.model.package import (
-    check_free,
-    fetch_package,
-    load_package,
-    save_package,
-    shipped_names,
-    shipped_package,
-    write_package_to_store,
-)
+from services.core.model.package import load_package, shipped_names, shipped_package
+from services.core.model.package_save import check_free, save_package
+from services.core.model.package_store import fetch_package, write_package_to_store
 from services.core.testing import MemoryStore
 from tests.models import make_classifier, make_contract, make_package, network_files
 

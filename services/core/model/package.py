@@ -16,12 +16,9 @@ Nothing else may lie in it. No file of a package is ever executed or unpickled; 
 operators only, and no file outside itself.
 """
 
-import errno
 import hashlib
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -32,12 +29,9 @@ from typing import Any
 from services.core.errors import ObjectNotFoundError, PackageError
 from services.core.model.contract import Contract
 from services.core.model.mlm import parse_item
-from services.core.model.package_files import digest_files, list_files, size_limit
+from services.core.model.package_files import digest_files, list_files
 from services.core.model.statistics import parse_statistics
 from services.core.model.weights_check import check_onnx, check_safetensors
-from services.core.names import model_key
-from services.core.storage import ObjectStore
-from services.core.storage.files import local_errors
 
 INT8_GRAPH = "model.int8.onnx"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -116,45 +110,6 @@ def load_package(path: Path, *, digest: str | None = None) -> ModelPackage:
     return _check_bodies(path, bodies, (files, sizes, found))
 
 
-def save_package(target: Path, files: Mapping[str, bytes]) -> ModelPackage:
-    """Write a package whole or not at all; the same bytes give the same digest.
-
-    Args:
-        target: The folder to make; an empty one is used. One that holds the same package already is left as it is.
-        files: Name -> content.
-
-    Raises:
-        PackageError: The files are no valid package, or `target` holds something else.
-        StorageRefusedError, StorageUnavailableError: The folder cannot be made or written to.
-    """
-    with local_errors(f"model package {target}", writing=True):
-        draft = _make_draft(target)
-        try:
-            for name, body in files.items():
-                size_limit(name, target)
-                (draft / name).parent.mkdir(exist_ok=True)
-                (draft / name).write_bytes(body)
-            package = load_package(draft)
-            if not _is_taken(target):
-                _move(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return _load_same(target, package.digest)
-
-
-def check_free(target: Path) -> None:
-    """Raise unless `save_package` can make a new package there; for callers whose work may take an hour.
-
-    Raises:
-        PackageError: Something is there; an empty folder is nothing.
-        StorageRefusedError, StorageUnavailableError: The folder cannot be made or written to.
-    """
-    with local_errors(f"model package {target}", writing=True):
-        if _is_taken(target):
-            raise _taken(target)
-        _make_draft(target).rmdir()
-
-
 def shipped_names() -> tuple[str, ...]:
     """Names of the packages that come with Swath, sorted."""
     folder = _shipped_folder()
@@ -173,55 +128,6 @@ def shipped_package(name: str) -> ModelPackage:
     return load_package(_shipped_folder() / name)
 
 
-def write_package_to_store(package: ModelPackage, store: ObjectStore) -> str:
-    """Copy every file to `models/<digest>/`, model.json last; one that is there already is left alone.
-
-    Returns:
-        The URI of that folder.
-    """
-    last = model_key(package.digest, "model.json")
-    if not store.exists(last):
-        for name in sorted(package.files, key=lambda name: (name == "model.json", name)):
-            store.put(model_key(package.digest, name), package.read(name))
-    return f"{store.uri}/{last.removesuffix('/model.json')}"
-
-
-def fetch_package(store: ObjectStore, digest: str, cache_dir: Path) -> ModelPackage:
-    """The package with this digest, from the local cache or else from the store; checked either way.
-
-    A cached copy that was damaged is fetched anew.
-
-    Raises:
-        ObjectNotFoundError: The store has no such package.
-        PackageError: What the store holds is not that package.
-    """
-    if not is_digest(digest):
-        raise ObjectNotFoundError(f"{digest[:80]!r} is not a model digest of 64 hexadecimal digits")
-    target = cache_dir / digest
-    if target.is_dir():
-        try:
-            return load_package(target, digest=digest)
-        except PackageError:
-            shutil.rmtree(target)
-    folder = model_key(digest, "")
-    names = [key.removeprefix(folder) for key in store.list(folder)]
-    if "model.json" not in names:
-        raise ObjectNotFoundError(f"no model {digest[:12]} in {store.uri}")
-    for name in names:
-        _check_store_object(store, folder, name)
-    package = save_package(target, {name: store.get(folder + name) for name in names})
-    if package.digest != digest:
-        shutil.rmtree(target)
-        raise PackageError(f"{store.uri}/{folder} holds {package.digest[:12]}; its files were changed, upload it again")
-    return package
-
-
-def _check_store_object(store: ObjectStore, folder: str, name: str) -> None:
-    """Refuse a stranger or a giant before it is downloaded."""
-    if store.size(folder + name) > size_limit(name, Path(folder)):
-        raise PackageError(f"{store.uri}/{folder}{name} is larger than a package file may be")
-
-
 def is_digest(text: str) -> bool:
     """Whether this is a whole package digest."""
     return _DIGEST.fullmatch(text) is not None
@@ -230,41 +136,6 @@ def is_digest(text: str) -> bool:
 def _shipped_folder() -> Path:
     with resources.as_file(resources.files("services.core.model") / "packages") as folder:
         return folder
-
-
-def _make_draft(target: Path) -> Path:
-    """An empty folder beside it, so that a package appears whole by one rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-
-
-def _is_taken(target: Path) -> bool:
-    if target.is_dir():
-        return any(target.iterdir())
-    return target.exists()
-
-
-def _move(draft: Path, target: Path) -> None:
-    """Give the draft its name, unless somebody who makes the same package was faster."""
-    draft.chmod(0o755)  # mkdtemp's 0700 would hide a shared model from other users
-    try:
-        draft.rename(target)
-    except OSError as exc:
-        if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-            raise
-
-
-def _load_same(target: Path, digest: str) -> ModelPackage:
-    """What lies there, if it is this package."""
-    try:
-        return load_package(target, digest=digest)
-    except (ObjectNotFoundError, PackageError) as exc:
-        raise _taken(target) from exc
-
-
-def _taken(target: Path) -> PackageError:
-    held = "is a model package already" if (target / "model.json").is_file() else "is there and is no model package"
-    return PackageError(f"{target} {held}; name another folder, or remove it")
 
 
 def _check_bodies(
