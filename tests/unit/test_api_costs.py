@@ -9,26 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.api.images import PictureRules, decode_tiff
+from services.api.images import decode_tiff
 from services.api.refusals import ImageError, TooLargeError
 from services.core.errors import UnreadableSceneError
-from services.core.model.contract import Contract
-from tests.models import make_classifier
 from tests.served import encode, make_pixels
 
 MOST = 10**6
 SHORT, LONG = 3, 4  # types of a TIFF's numbers
 Entry = tuple[int, int, int, int]
-
-
-@pytest.fixture(scope="module")
-def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    return make_classifier(tmp_path_factory.mktemp("package") / "m").contract
-
-
-@pytest.fixture(scope="module")
-def rules(contract: Contract) -> PictureRules:
-    return PictureRules(contract)
 
 
 def of_scans(side: int, scans: int, **options: object) -> bytes:

@@ -9,27 +9,15 @@ import rasterio
 from PIL import Image
 
 from services.api.chips import cut_chips
-from services.api.images import PictureRules, decode_tiff
+from services.api.images import decode_tiff
 from services.api.refusals import ImageError, MediaTypeError, TooLargeError
 from services.api.sniff import sniff
 from services.core.errors import BandMismatchError, ContractError, UnreadableSceneError
-from services.core.model.contract import Contract
 from services.core.model.preprocess import Normalisation
-from tests.models import make_classifier
 from tests.served import CHIP_PX, encode, make_pixels
 
 MOST = 10**6
 PLAIN = Normalisation((1.0,) * 3, (0.0,) * 3)
-
-
-@pytest.fixture(scope="module")
-def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    return make_classifier(tmp_path_factory.mktemp("package") / "m").contract
-
-
-@pytest.fixture(scope="module")
-def rules(contract: Contract) -> PictureRules:
-    return PictureRules(contract)
 
 
 def write_tiff(pixels: np.ndarray, **profile: object) -> bytes:
