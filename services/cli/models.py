@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from services.cli.output import console, print_facts, print_json, print_table
+from services.cli.output import print_facts, print_json, print_table, say
 from services.core.catalog.stages import Stages
 from services.core.errors import ObjectNotFoundError, RequestError, StorageRefusedError
 from services.core.log import configure_logging
@@ -171,7 +171,7 @@ def _tell(facts: dict[str, Any], *, as_json: bool, then: str | None = None) -> N
         return
     print_facts({key: value for key, value in facts.items() if value is not None})
     if then is not None:
-        console.print(then, soft_wrap=True, markup=False)
+        say(then)
 
 
 def _show(facts: dict[str, Any], package: ModelPackage, history: list[StageChange]) -> None:
@@ -181,4 +181,4 @@ def _show(facts: dict[str, Any], package: ModelPackage, history: list[StageChang
     if history:
         rows = [[step.stage, f"{step.created_at:%Y-%m-%d %H:%M}", step.who, step.why] for step in history]
         print_table(["stage", "when (UTC)", "who", "why"], rows)
-    console.print(package.card, markup=False)
+    say(package.card)

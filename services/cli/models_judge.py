@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.cli.models import open_here, parse_stage, person, promotable
-from services.cli.output import console, print_facts, print_json, print_table
+from services.cli.output import print_facts, print_json, print_table, say
 from services.core.catalog.stages import Stages
 from services.core.errors import RequestError, StorageRefusedError
 from services.core.model.backends import Backend, open_configured
@@ -75,14 +75,11 @@ def promote_command(
         print_json({"steps": [step.model_dump(mode="json") for step in steps], "checks": checks})
         return 0
     if not steps:
-        console.print(f"{candidate.contract.name} {candidate.digest[:12]} is {stage} already")
+        say(f"{candidate.contract.name} {candidate.digest[:12]} is {stage} already")
     for digest in admission.unlisted if admission is not None else ():
-        console.print(
-            f"{digest[:12]} does not list the images it learned from; some of them in --data would not be noticed",
-            soft_wrap=True,
-        )
+        say(f"{digest[:12]} does not list the images it learned from; some of them in --data would not be noticed")
     for step in steps:
-        console.print(f"{step.name} {step.digest[:12]} is now [bold]{step.stage}[/bold]", soft_wrap=True)
+        say(f"{step.name} {step.digest[:12]} is now {step.stage}")
     return 0
 
 
@@ -171,10 +168,10 @@ def _show(report: dict[str, Any]) -> None:
         [[name, *(_cell(row[column]) for column in columns)] for name, row in report["per_class"].items()],
     )
     for name, share in report.get("altered", {}).items():
-        console.print(f"{name}: {100 * share:.2f} % right", markup=False)
+        say(f"{name}: {100 * share:.2f} % right")
     for backend, rate in report.get("images_per_second", {}).items():
         told = rate if isinstance(rate, str) else f"{rate:.0f} images/s on {report['threads']} threads"
-        console.print(f"{backend}: {told}", soft_wrap=True, markup=False)
+        say(f"{backend}: {told}")
 
 
 def _cell(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.cli.output import console, print_facts, print_json
+from services.cli.output import print_facts, print_json, say
 from services.core.errors import BackendUnavailableError, ObjectNotFoundError, RequestError
 from services.core.log import configure_logging
 from services.core.model.package_save import check_free
@@ -46,7 +46,7 @@ def pack_command(network: Network, contract: str, *, out: str, card: str | None,
         print_json(facts | {"parity": agreement})
     else:
         print_facts(facts | agreement)
-        console.print(f"next: swath models add {package.root}", soft_wrap=True, markup=False)
+        say(f"next: swath models add {package.root}")
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from services.cli.output import console, notes, print_json
+from services.cli.output import notes, print_json, say
 from services.core.errors import BackendUnavailableError
 from services.core.log import configure_logging, get_logger
 from services.core.model.package import ModelPackage
@@ -103,9 +103,9 @@ def _report(package: ModelPackage, *, as_json: bool) -> int:
             }
         )
         return 0
-    console.print(package.card, markup=False)
-    console.print(f"[bold]{package.root}[/bold]  {package.digest}", soft_wrap=True)
-    console.print(f"use it: [bold]swath run SCENE --model {package.root}[/bold]", soft_wrap=True)
+    say(package.card)
+    say(f"  {package.digest}", lead=str(package.root))
+    say(f"use it: swath run SCENE --model {package.root}")
     return 0
 
 
