@@ -78,7 +78,7 @@ def infer_run(run_id: str) -> str:
     """Compute every unit that is not done; on a retry, only what is missing."""
     with _INFERENCE, open_site(load_settings()) as site, failing(site, run_id):
         run = take_up(site, run_id)
-        check_sources(run)
+        check_sources(site, run)
         work(site, run, stop=threading.Event())
         return run_id
 

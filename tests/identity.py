@@ -44,6 +44,8 @@ class Identity:
     keys: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
     away: bool = False
+    says: bytes | None = None  #: in place of a document
+    drips: bool = False  #: a byte at a time, and no end
 
     def publish(self, *names: str) -> None:
         """RSA keys under these ids, and no others."""
@@ -79,10 +81,13 @@ def run_identity() -> Iterator[Identity]:
                 body: dict[str, Any] = {"keys": identity.keys}
             else:
                 body = {"issuer": identity.issuer, "jwks_uri": f"{identity.issuer}/jwks"}
-            data = json.dumps(body).encode()
+            data = json.dumps(body).encode() if identity.says is None else identity.says
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
+            while identity.drips:
+                self.wfile.write(b" ")
+                time.sleep(0.02)
             self.wfile.write(data)
 
         def log_message(self, *_: object) -> None:

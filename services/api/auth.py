@@ -1,6 +1,6 @@
 """Who asks, and whether they may: keys, an OpenID provider's tokens, or nobody at all; and how fast."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -58,12 +58,15 @@ class Door:
         """Whether nobody is asked who they are."""
         return self._ring is None and self._tokens is None
 
-    async def admit(self, headers: Mapping[str, str], address: str) -> Subject:
+    async def admit(
+        self, headers: Mapping[str, str], address: str, *, known: Callable[[Subject], None] = lambda _: None
+    ) -> Subject:
         """Who this is; takes one token of their limit.
 
         Args:
             headers: Of the request; names in any case.
             address: The caller's.
+            known: Told who it is, before they may be refused for their haste.
 
         Raises:
             UnauthenticatedError: No key or token, or one that opens nothing.
@@ -72,6 +75,7 @@ class Door:
             RetryableError: Whoever knows does not answer.
         """
         subject = await self._identify(headers, address)
+        known(subject)
         self.charge(subject)
         return subject
 
@@ -89,8 +93,9 @@ class Door:
 
     async def _identify(self, headers: Mapping[str, str], address: str) -> Subject:
         if self._ring is not None:
-            text = _bearer(headers) or headers.get("x-api-key")  # a proxy's own Authorization: Basic is not for us
-            if text is None:
+            # A proxy's own Authorization: Basic is not for us.
+            text = _bearer(headers) or headers.get("x-api-key", "").strip()
+            if not text:
                 raise UnauthenticatedError("this needs a key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
             if self._ring.must_ask(text):
                 self._count_try(address)
@@ -128,9 +133,11 @@ def _bearer(headers: Mapping[str, str]) -> str | None:
 async def authenticated(request: Request) -> Subject:
     """The dependency of every route that is not open to all."""
     door: Door = request.app.state.door
-    subject = await door.admit(request.headers, request.client.host if request.client else "unknown")
-    request.state.caller = subject.caller  # for the access log
-    return subject
+
+    def note(subject: Subject) -> None:
+        request.state.caller = subject.caller  # for the access log
+
+    return await door.admit(request.headers, request.client.host if request.client else "unknown", known=note)
 
 
 Caller = Annotated[Subject, Depends(authenticated)]

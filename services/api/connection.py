@@ -5,6 +5,7 @@ that sends a byte a minute, or headers without an end, would cost a descriptor o
 """
 
 import asyncio
+import re
 from typing import ClassVar
 
 from starlette.types import Message
@@ -15,6 +16,7 @@ from services.api.problems import Problem, problem_of, respond
 from services.api.refusals import HeadError, HeadTooLargeError, TooSlowError
 from services.core.errors import SwathError
 
+_UPGRADE = re.compile(rb"(\r\n)upgrade([ \t]*:)", re.IGNORECASE)
 #: Of one request's head. A token of an OpenID provider takes a few thousand bytes, everything else less.
 HEAD_BYTES = 64 * 2**10
 
@@ -27,6 +29,7 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _may_be_large = False  #: a head that is whole by now has to be measured: what came may be more than its limit
     _is_large = False
+    _awaits_head = True  #: what comes next is no part of a body
     _head_timer: asyncio.TimerHandle | None = None
     _head_whole = False
 
@@ -51,15 +54,22 @@ class Connection(HttpToolsProtocol):
         Raises:
             HeadTooLargeError: For the parser, which goes no further and has us send a 400.
         """
-        self._head_whole = True
+        self._head_whole, self._awaits_head = True, False
         self._cease_waiting()
         if self._may_be_large and _size(self.url, self.headers) > HEAD_BYTES:
             self._is_large = True
             raise _too_large()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """A body's last byte."""
+        self._awaits_head = True
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, or of a body, which is none of our business here."""
+        if self._awaits_head and b"pgrade" in data:
+            data = _without_upgrade(data)
         self._may_be_large = self._head_bytes + len(data) > HEAD_BYTES
         super().data_received(data)
         if self._head_whole or self.transport.is_closing():
@@ -108,6 +118,15 @@ def connection_class(head_s: float, notes: Notes) -> type[Connection]:
         notes: Of what is refused here, before the gate has heard of it.
     """
     return type("Connection", (Connection,), {"head_s": head_s, "notes": notes})
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """An invitation to speak another protocol is declined by going on in this one; the parser would drop the body.
+
+    Source: RFC 9110, section 7.8.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(rb"\1x-asked\2", head) + end + rest
 
 
 async def _nowhere(message: Message) -> None:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.api.predict import predict
-from services.api.problems import on_error, on_http
+from services.api.problems import on_disconnect, on_error, on_http
 from services.core.errors import SwathError
 
 
@@ -40,4 +41,6 @@ class FastLane:
             response = await on_error(request, exc)
         except HTTPException as exc:
             response = await on_http(request, exc)
+        except ClientDisconnect as exc:
+            response = await on_disconnect(request, exc)
         await response(scope, receive, send)

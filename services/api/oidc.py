@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 import jwt
@@ -20,11 +21,12 @@ log = get_logger(__name__)
 ALGORITHMS = ("RS256", "ES256")
 _REQUIRED = ["exp", "iss", "aud", "sub"]
 _LEEWAY_S = 30  #: clocks of two hosts differ
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 5.0  #: for all of an answer, however slowly it comes
+_PATIENCE_S = 0.5  #: with a key at hand that is only no longer fresh, nobody waits longer than this for a new set
 _FRESH_S = 300.0  #: keys are asked for again after this long
 _STALE_S = 3600.0  #: and while the provider is away, the last ones are believed for this long
 _COOLDOWN_S = 10.0  #: unknown key ids, or a provider that is away, cause no more than one fetch in this time
-_DISCOVERY_BYTES = 2**20
+_MOST_BYTES = 2**20  #: of a discovery document or a key set; a set has a few thousand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ class SigningKeys:
         self._fetched_at_s = -_STALE_S
         self._tried_at_s = -_COOLDOWN_S
         self._away = False
-        self._fetching = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, kid: str) -> jwt.PyJWK:
         """The key with this id.
@@ -63,12 +65,9 @@ class SigningKeys:
             UnauthenticatedError: The provider has no such key.
             IdentityUnavailableError: The provider is away and the key is not at hand.
         """
-        if kid not in self._keys or self._age_s() >= _FRESH_S:
-            async with self._fetching:
-                if self._may_fetch(kid):
-                    await self._refresh()
-        key = self._keys.get(kid)
-        if key is not None and self._age_s() < _STALE_S:
+        if (fetching := self._fetch(kid)) is not None:
+            await asyncio.wait({fetching}, timeout=None if self._believed(kid) is None else _PATIENCE_S)
+        if (key := self._believed(kid)) is not None:
             return key
         if self._away:
             raise IdentityUnavailableError("the identity provider does not answer, so no token can be checked")
@@ -77,10 +76,19 @@ class SigningKeys:
     def _age_s(self) -> float:
         return self._clock() - self._fetched_at_s
 
-    def _may_fetch(self, kid: str) -> bool:
-        """Asked again under the lock: whoever came before may have fetched already."""
-        wanted = kid not in self._keys or self._age_s() >= _FRESH_S
-        return wanted and self._clock() - self._tried_at_s >= _COOLDOWN_S
+    def _believed(self, kid: str) -> jwt.PyJWK | None:
+        return self._keys.get(kid) if self._age_s() < _STALE_S else None
+
+    def _fetch(self, kid: str) -> "asyncio.Task[None] | None":
+        """The fetch that is under way, or a new one; None: what is at hand will do, or has to."""
+        if kid in self._keys and self._age_s() < _FRESH_S:
+            return None
+        if self._fetching is not None and not self._fetching.done():
+            return self._fetching
+        if self._clock() - self._tried_at_s < _COOLDOWN_S:
+            return None
+        self._fetching = asyncio.create_task(self._refresh())
+        return self._fetching
 
     async def _refresh(self) -> None:
         self._tried_at_s = self._clock()
@@ -153,19 +161,35 @@ def _why(exc: jwt.PyJWTError) -> str:
 def _fetch_keys(provider: Provider) -> dict[str, jwt.PyJWK]:
     """Blocking."""
     try:
-        url = provider.jwks_url or _discover(provider.issuer)
-        client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=_TIMEOUT_S)
-        found = client.get_signing_keys()
-    except (jwt.PyJWTError, OSError, ValueError) as exc:
+        found = jwt.PyJWKSet.from_json(_read(provider.jwks_url or _discover(provider.issuer)))
+    except (jwt.PyJWTError, OSError, ValueError, HTTPException, AttributeError, TypeError, RecursionError) as exc:
         raise IdentityUnavailableError(f"{provider.issuer} gave no keys: {type(exc).__name__}") from exc
-    return {str(key.key_id): key for key in found if key.algorithm_name in ALGORITHMS}
+    signing = (key for key in found.keys if key.key_id and key.public_key_use in {"sig", None})
+    return {str(key.key_id): key for key in signing if key.algorithm_name in ALGORITHMS}
+
+
+def _read(url: str) -> str:
+    """A small document.
+
+    Raises:
+        OSError, HTTPException: It does not come, or not in time.
+        ValueError: It is no text, or too long.
+    """
+    body, until_s = bytearray(), time.monotonic() + _TIMEOUT_S
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  # scheme checked by Provider
+        while part := answer.read1(2**16):
+            body += part
+            if len(body) > _MOST_BYTES:
+                raise ValueError(f"more than {_MOST_BYTES} bytes")
+            if time.monotonic() > until_s:
+                raise TimeoutError
+    return body.decode()
 
 
 def _discover(issuer: str) -> str:
     """The JWKS address by OpenID Connect Discovery 1.0, section 4, https://openid.net/specs/openid-connect-discovery-1_0.html."""
     url = issuer.rstrip("/") + "/.well-known/openid-configuration"
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  # scheme checked by Provider
-        facts = json.loads(answer.read(_DISCOVERY_BYTES))
+    facts = json.loads(_read(url))
     jwks_url = facts.get("jwks_uri") if isinstance(facts, dict) else None
     if not isinstance(jwks_url, str) or facts.get("issuer") != issuer or not _safe(jwks_url):
         raise ValueError("a discovery document of another issuer, or with no safe jwks_uri")

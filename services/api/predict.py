@@ -49,7 +49,7 @@ async def predict(request: Request) -> Response:
     app = request.app
     settings: Settings = app.state.site.settings
     runtime: Runtime = app.state.runtime
-    request.state.caller = (await authenticated(request)).caller
+    await authenticated(request)
     served = runtime.served
     served.batcher.check()
     try:
@@ -68,7 +68,6 @@ async def predict_batch(request: Request) -> Response:
     settings: Settings = app.state.site.settings
     runtime: Runtime = app.state.runtime
     caller = await authenticated(request)
-    request.state.caller = caller.caller
     served = runtime.served
     served.batcher.check()
     try:

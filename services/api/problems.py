@@ -13,12 +13,15 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from services.api import refusals
 from services.core import errors
 from services.core.log import get_logger
 from services.core.records import Record
+
+_CLIENT_GONE = 499
 
 log = get_logger(__name__)
 
@@ -139,7 +142,14 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(errors.SwathError, on_error)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(ClientDisconnect, on_disconnect)
     app.add_exception_handler(Exception, on_error)
+
+
+async def on_disconnect(request: Request, exc: Exception) -> Response:
+    """Whoever sent a part of a body and left gets no answer; log and figures get nginx's number for it."""
+    del request, exc
+    return Response(status_code=_CLIENT_GONE)
 
 
 #: Routes are said in sentences too, and are no secret.

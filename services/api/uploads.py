@@ -102,7 +102,7 @@ def _said_of(message: str, most: int) -> ImageError | TooLargeError:
     if message.startswith("Too many files"):
         return TooLargeError(f"a form may hold {most} images here; send fewer at once")
     if message.startswith("Too many fields"):
-        return TooLargeError(f"a form may hold {_MOST_FIELDS} text fields beside its images; send it without them")
+        return ImageError(f"a form may hold {_MOST_FIELDS} text fields beside its images; send it without them")
     if "exceeded maximum size" in message:
         return TooLargeError("a text field of the form is larger than 1 MiB; send images as files, with a filename")
     return ImageError("the form cannot be read: it is cut short or not a multipart form; send it again")

@@ -102,9 +102,9 @@ def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
         started = time.perf_counter()
         task = take_up(site, site.catalog.run(run_id).id)
         if task.run.state is RunState.PUBLISHED:
-            reopen_damaged(site, task)
+            reopen_damaged(site, task, can_compute=lambda: check_sources(site, task))
         if site.ledger.pending(task.run.id):
-            check_sources(task)
+            check_sources(site, task)
         outcome = _complete(site, task, stop)
         return _report(outcome, time.perf_counter() - started, as_json=as_json)
 

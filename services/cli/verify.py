@@ -18,7 +18,7 @@ def verify_command(run_id: str, *, sample: int | None, seed: int | None, as_json
     with open_site(settings) as site:
         task = take_up(site, site.catalog.run(run_id).id)
         product = site.catalog.product(task.run.id)
-        check_sources(task)
+        check_sources(site, task)
         damaged = verify_files(product, settings)
         with tile_progress(task.run.id, task.job.plan.grid.size) as advance:
             verdicts = verify_units(site, task, sample=sample, seed=seed, progress=advance)

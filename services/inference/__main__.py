@@ -29,7 +29,7 @@ def _step(settings: "Settings", args: argparse.Namespace) -> None:
         task = take_up(site, args.run)
         with failing(site, task.run.id):
             if args.step == "shard":
-                check_sources(task)
+                check_sources(site, task)
                 units = site.ledger.progress(task.run.id).units
                 index = pod_index() if args.index is None else args.index
                 indices = plan_shard(units, index=index, count=args.count)

@@ -2,11 +2,11 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.core.errors import CoverageError, ObjectNotFoundError
+from services.core.errors import CoverageError, ObjectNotFoundError, RetryableError
 from services.core.heap import trim_heap
 from services.core.log import get_logger
 from services.core.product.publish import publish, verify_files
@@ -29,6 +29,10 @@ class UnitLostError(CoverageError):
     """A finished unit's object is gone or damaged; its row has been taken back, so working on makes it again."""
 
 
+class UnitsPendingError(RetryableError):
+    """Units are not done yet: whoever works on them, or a resume, brings them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a finished run comes to."""
@@ -42,7 +46,7 @@ def finish(site: Site, task: Task, *, stop: threading.Event) -> Outcome:
     """Assemble and publish, once, whoever asks; while another process is at it, wait for its product.
 
     Raises:
-        UnitLostError: A unit is not done, or its object is lost; nothing is published.
+        UnitLostError, UnitsPendingError: A unit's object is lost, or it is not done; nothing is published.
         StoppedError: `stop` was set before the product was made.
     """
     run_id = task.run.id
@@ -58,8 +62,13 @@ def finish(site: Site, task: Task, *, stop: threading.Event) -> Outcome:
     return Outcome(run=site.catalog.run(run_id), progress=site.ledger.progress(run_id), product=product)
 
 
-def reopen_damaged(site: Site, task: Task) -> bool:
+def reopen_damaged(site: Site, task: Task, *, can_compute: Callable[[], None]) -> bool:
     """Open a published run again if a file of its product, or a unit that lineage looks into, is not what it was.
+
+    Args:
+        site: Where it was published.
+        task: The run.
+        can_compute: Asked before it is opened for units; raises where they could not be computed again.
 
     Returns:
         Whether it is open, and waits to be made good.
@@ -70,6 +79,8 @@ def reopen_damaged(site: Site, task: Task) -> bool:
     units = len(task.job.plan.units) - len(list(site.ledger.results(task.run.id)))  # other runs may have lost some too
     if not (files or units):
         return False
+    if units:
+        can_compute()
     what = [f"{product.href}/{name}" for name in files] + ([f"{units} of its units in the store"] if units else [])
     site.ledger.reopen(task.run.id, f"{', '.join(what)} missing or not what was published")
     log.warning("published run opened again", damaged_files=files, lost_units=units)
@@ -79,7 +90,10 @@ def reopen_damaged(site: Site, task: Task) -> bool:
 def _assemble(site: Site, task: Task, stop: threading.Event) -> Product:
     """The files first, then the row that points to them."""
     if missing := site.ledger.pending(task.run.id):
-        raise UnitLostError(f"{missing} units of run {task.run.id} are not done; compute them with: {_resume(task)}")
+        raise UnitsPendingError(
+            f"{missing} units of run {task.run.id} are not done yet; wait for its workers, or compute them with: "
+            f"{_resume(task)}"
+        )
     # What the network worked in is free now, a quarter of the process: without this the map would come on top of it.
     trim_heap()
     blocks = _blocks(site, task, stop)

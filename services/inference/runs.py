@@ -28,7 +28,7 @@ from services.core.settings import Settings
 from services.core.site import Site
 from services.core.version import code_version
 from services.core.worker import worker_alive
-from services.inference.assembly import Outcome, UnitLostError, finish
+from services.inference.assembly import Outcome, UnitLostError, UnitsPendingError, finish
 from services.inference.shard import Lanes, run_units
 from services.inference.task import Task
 
@@ -152,9 +152,9 @@ def complete(
                 work(site, task, stop=stop, progress=progress)
             try:
                 return finish(site, task, stop=stop)
-            except UnitLostError as exc:
+            except (UnitLostError, UnitsPendingError) as exc:
                 log.warning("unit lost, computing it again", error=str(exc))
-                check_sources(task)
+                check_sources(site, task)
         raise StorageUnavailableError(f"the store keeps losing units of run {task.run.id}; see `swath doctor`")
 
 
@@ -169,14 +169,18 @@ def plan_shard(units: int, *, index: int, count: int) -> range:
     return range(units * index // count, units * (index + 1) // count)
 
 
-def check_sources(task: Task) -> None:
-    """Hash the local files of a run taken up again: pixels of another file must not go under its name.
+def check_sources(site: Site, task: Task) -> None:
+    """Hash the files of a run taken up again: pixels of another file must not go under its name.
 
     Raises:
         ObjectNotFoundError: One is gone, or is not the file that was ingested.
+        RetryableError: A remote one cannot be fetched.
     """
+    open_asset = asset_opener(site.store, site.settings)
     for position in sorted({band.asset for band in task.job.bands}):
-        check_unchanged(task.job.scene.assets[position])
+        asset = task.job.scene.assets[position]
+        check_unchanged(asset)
+        open_asset(asset)  # a remote one is compared here
 
 
 def _check_same_work(site: Site, task: Task) -> None:
@@ -194,8 +198,8 @@ def failing(site: Site, run_id: str) -> Iterator[None]:
     """Write down why a run stopped, so that `swath runs` can say it; the error goes on."""
     try:
         yield
-    except DatabaseUnavailableError:
-        raise  # nowhere to write it
+    except (DatabaseUnavailableError, UnitsPendingError):
+        raise  # nowhere to write it; nothing failed
     except SwathError as exc:
         try:
             site.ledger.set_state(run_id, RunState.FAILED, error=str(exc))

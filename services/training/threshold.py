@@ -226,4 +226,5 @@ def _cuts(ordered: Scores) -> tuple[NDArray[np.intp], Scores]:
     below = np.flatnonzero(np.diff(ordered) > 0) + 1
     if not len(below):
         raise RequestError("a threshold cannot be learned: every tile has the same score; give scenes that differ")
-    return below, (ordered[below - 1] + ordered[below]) / 2
+    middle = (ordered[below - 1] + ordered[below]) / 2
+    return below, np.where(middle > ordered[below - 1], middle, ordered[below])  # nothing lies between neighbours

@@ -295,6 +295,16 @@ def test_a_table_or_column_that_somebody_took_away_is_a_config_error(catalog: Ca
         catalog.find_product("run-1")
 
 
+def test_a_password_with_signs_that_mean_something_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match="%40 and %2F") as caught:
+        open_catalog("postgresql+psycopg://me:pgS3c@ret/x@127.0.0.1:5432/swath")
+    assert "ret" not in str(caught.value)
+
+
+def test_a_file_of_sqlite_may_hold_an_at_sign(tmp_path: Path) -> None:
+    open_catalog(f"sqlite:///{tmp_path / 'me@home.db'}").close()
+
+
 def test_a_server_that_is_not_there_is_retryable() -> None:
     with pytest.raises(DatabaseUnavailableError, match="does not answer"):
         open_catalog("postgresql://u:secret@127.0.0.1:1/db", patience_s=0.2)

@@ -144,7 +144,7 @@ END = b"--x--\r\n"
     [
         (FILE + END, 200, ""),
         (FILE + FIELD % (b"a", b"b") * 8 + END, 200, ""),
-        (FILE + FIELD % (b"a", b"b") * 9 + END, 413, "8 text fields"),
+        (FILE + FIELD % (b"a", b"b") * 9 + END, 422, "8 text fields"),
         (FILE + FILE + END, 413, "1 images"),
         (FIELD % (b"a", bytes(2**20 + 1)) + FILE + END, 413, "a text field of the form is larger"),
         (FILE[:300], 422, "cut short: its last boundary is missing"),

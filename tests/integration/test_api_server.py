@@ -241,6 +241,40 @@ def test_what_never_came_to_the_application_is_logged_and_counted_like_the_rest(
     assert (line["status"], line["route"], line["method"]) == (400, "unmatched", "other")
 
 
+def test_an_upload_that_is_cut_off_is_no_fault_of_the_service(installation, package):
+    with serving(installation, package.root, SWATH_API_ACCESS_LOG="true") as service:
+        for _ in range(3):
+            with connected(service) as connection:
+                connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n12")
+        gone = 'swath_requests_total{method="POST",route="/predict",status="499"} 3.0'
+        wait_for(lambda: gone in service.client.get("/metrics").text)
+        service.process.send_signal(signal.SIGTERM)
+        log = service.end()[1]
+    assert "Traceback" not in log
+    assert '"status": 499' in log
+
+
+def test_an_invitation_to_another_protocol_is_declined_and_the_body_is_read(impatient):
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    )
+    body = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE
+    with connected(impatient) as connection:
+        connection.sendall(head + body)
+        assert b"".join(iter(lambda: connection.recv(2**16), b"")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_whoever_asks_too_fast_is_named_in_the_log(installation, package):
+    limits = {"SWATH_API_RATE_PER_S": "0.001", "SWATH_API_RATE_BURST": "1", "SWATH_API_ACCESS_LOG": "true"}
+    with serving(installation, package.root, **limits) as service:
+        codes = [service.client.get("/scenes").status_code for _ in range(2)]
+        service.process.send_signal(signal.SIGTERM)
+        log = service.end()[1]
+    assert codes == [200, 429]
+    lines = [json.loads(line) for line in log.splitlines() if '"route": "/scenes"' in line]
+    assert [line["caller"] for line in lines] == ["address:127.0.0.1"] * 2
+
+
 def test_heads_one_after_the_other_each_have_their_time(impatient):
     with connected(impatient) as connection:
         for _ in range(3):

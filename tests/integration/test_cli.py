@@ -58,6 +58,7 @@ def test_help_imports_nothing_heavy(command):
         (("ingest", ""), "a scene's name is empty"),
         (("run", "SCENE", "--model", ""), "the model's name is empty"),
         (("plan", "SCENE", "--model", ""), "the model's name is empty"),
+        (("plan", "SCENE", "--model", "a" * 300), "no model"),
         (("run", "SCENE", "--model", "brightness", "--engine", "dask"), "--engine dask"),
         (("run", "SCENE", "--model", "brightness", "--out", "gs://bucket/x"), "gs://"),
         (("run", "--model", "brightness", "--band", "red"), "--band red"),

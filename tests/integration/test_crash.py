@@ -159,6 +159,16 @@ def test_resuming_a_published_run_computes_a_lost_unit_again(installation, scene
     assert installation.swath("lineage", first.json["run_id"], *place, "--json").json == told
 
 
+def test_a_whole_product_stays_published_where_its_lost_units_cannot_be_computed_again(installation, scene):
+    first = installation.run(scene)
+    shutil.rmtree(installation.folder / "home" / "store" / "units")
+    scene.unlink()
+    again = installation.swath("resume", first.json["run_id"])
+    assert (again.code, "is gone since it was ingested" in again.sentence) == (65, True)
+    assert query(installation, "SELECT state FROM runs") == [("published",)]
+    assert query(installation, "SELECT count(*) FROM products") == [(1,)]
+
+
 def test_two_processes_on_one_run_share_it_and_both_end_well(installation, long_scene, undisturbed):
     run_id = planned(installation, long_scene)
     pair = [installation.start("services.cli", "resume", run_id, "--json", SWATH_LOG_LEVEL="debug") for _ in range(2)]
@@ -236,9 +246,10 @@ def test_a_run_with_units_missing_is_not_assembled(installation, long_scene):
     run_id = planned(installation, long_scene)
     shards(installation, run_id, 0, count=2)
     answer = installation.module("services.inference", "assemble", "--run", run_id)
-    assert answer.code == 65
-    assert f"40 units of run {run_id} are not done" in answer.sentence
+    assert answer.code == 75
+    assert f"40 units of run {run_id} are not done yet; wait for its workers" in answer.sentence
     assert installation.products() == []
+    assert query(installation, "SELECT state FROM runs") == [("running",)]
 
 
 def test_a_shard_that_does_not_exist_is_refused(installation, long_scene):

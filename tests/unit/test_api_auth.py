@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from services.api import oidc
 from services.api.auth import Door
 from services.api.oidc import Provider, SigningKeys, TokenCheck
 from services.api.rate import TokenBuckets
@@ -134,6 +135,34 @@ def test_known_keys_outlive_a_provider_that_is_away(check, identity, clock):
     clock.now_s += 3600
     with pytest.raises(IdentityUnavailableError):
         subject(check, identity.token())
+
+
+@pytest.mark.parametrize(
+    "says",
+    [b"[" * 100_000, b'{"keys": 7}', b"null", b"\xff", b" " * 2**21],
+    ids=["deep", "number", "null", "bytes", "long"],
+)
+def test_a_provider_that_talks_nonsense_is_as_good_as_away(check, identity, clock, says):
+    subject(check, identity.token())
+    identity.says = says
+    clock.now_s += 600
+    assert subject(check, identity.token()) == "alice"
+    clock.now_s += 3600
+    with pytest.raises(IdentityUnavailableError):
+        subject(check, identity.token())
+
+
+def test_a_provider_that_answers_for_ever_holds_nobody_up_for_long(check, identity, clock, monkeypatch):
+    monkeypatch.setattr(oidc, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(oidc, "_PATIENCE_S", 0.05)
+    subject(check, identity.token())
+    identity.drips = True
+    clock.now_s += 600
+    assert subject(check, identity.token()) == "alice"
+    clock.now_s += 3600
+    with pytest.raises(IdentityUnavailableError):
+        subject(check, identity.token())
+    identity.drips = False
 
 
 def test_nobody_can_tell_while_the_provider_was_never_reached(check, identity, clock):

@@ -78,6 +78,7 @@ def test_an_address_that_names_other_bytes_by_now_is_not_mixed_in(
     settings: Settings, served: tuple[Path, str], how: str
 ) -> None:
     path, url = served
+    before = path.read_bytes()
     (asset,) = open_scene([url], fetch=fetcher(settings, fresh=True)).assets
     open_asset = asset_opener(open_store(settings.store_uri, settings), settings)
     assert Path(str(open_asset(asset))).read_bytes() == path.read_bytes()
@@ -91,3 +92,6 @@ def test_an_address_that_names_other_bytes_by_now_is_not_mixed_in(
     with pytest.raises(ObjectNotFoundError, match="has changed since it was ingested") as caught:
         open_asset(asset)
     assert "hush" not in str(caught.value)
+
+    path.write_bytes(before)
+    assert Path(str(open_asset(asset))).read_bytes() == before

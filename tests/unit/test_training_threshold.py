@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.core.errors import RequestError
@@ -34,6 +34,7 @@ def test_otsu_splits_two_heaps_between_them() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.integers(0, 2**30))
+@example([0.0, 5e-324], 0)
 def test_the_labelled_split_is_the_best_of_all(values: list[float], seed: int) -> None:
     scores = np.array(values)
     bright = np.random.default_rng(seed).random(len(values)) < 0.5

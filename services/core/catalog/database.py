@@ -139,8 +139,8 @@ def parse_url(text: str) -> URL:
     except (ArgumentError, ValueError):
         # `from None`: what failed to parse may be a password.
         raise ConfigError(f"the catalog's address is not one; {_EXAMPLES}") from None
-    if url.host and "@" in url.host:
-        raise ConfigError("the password in the catalog's address holds an @; write it as %40") from None
+    if "@" in (url.host or "") or (backend != "sqlite" and "@" in (url.database or "")):
+        raise ConfigError("the password in the catalog's address holds an @ or a slash; write %40 and %2F") from None
     if backend in {"postgresql", "postgres"} and url.drivername in {backend, "postgresql+psycopg"}:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:

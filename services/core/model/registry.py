@@ -37,7 +37,7 @@ class ModelRegistry:
         """
         if not name:  # as a path it would be the current folder
             raise RequestError("the model's name is empty; name a model, a package folder or a digest")
-        if Path(name).is_dir() and name not in shipped_names() and Stages(self.catalog).production(name) is None:
+        if _is_folder(name) and name not in shipped_names() and Stages(self.catalog).production(name) is None:
             return load_package(Path(name))
         return self.known(name)
 
@@ -109,3 +109,11 @@ class ModelRegistry:
                 contract=contract.model_dump(mode="json"),
             )
         )
+
+
+def _is_folder(name: str) -> bool:
+    """Whether such a folder is here; a name too long for one is none."""
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):
+        return False

@@ -115,8 +115,10 @@ def parse_path(uri: str) -> Path:
     if "://" not in uri:
         return _one_leading_slash(Path(uri).absolute())
     parts = urlsplit(uri)
-    if parts.scheme != "file":
-        raise RequestError(f"{parts.scheme}:// is not a place Swath reads; use a path, file:// or s3://")
+    if not uri.startswith("file://"):
+        scheme = uri.partition("://")[0]
+        small = ", in small letters" if parts.scheme in {"s3", "file"} else ""
+        raise RequestError(f"{scheme}:// is not a place Swath reads; use a path, file:// or s3://{small}")
     if parts.netloc not in {"", "localhost"} or not parts.path or parts.query or parts.fragment:
         raise RequestError("a file:// URI must look like file:///folder/name, on this machine")
     return _one_leading_slash(Path(unquote(parts.path)))
