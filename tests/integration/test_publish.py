@@ -239,7 +239,7 @@ def test_check_out_leaves_an_empty_folder(out, settings):
 def test_an_out_of_another_kind_is_refused(settings):
     with pytest.raises(RequestError, match="is not a place Swath reads"):
         check_out("gs://bucket/maps", settings)
-    with pytest.raises(RequestError, match="S3:// is not a place Swath reads.*in small letters"):
+    with pytest.raises(RequestError, match=r"S3:// is not a place .*in small letters"):
         check_out("S3://bucket/maps", settings)
 
 
