@@ -44,6 +44,7 @@ class Identity:
     keys: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
     away: bool = False
+    sends_on: str | None = None  #: to another address
     says: bytes | None = None  #: in place of a document
     drips: bool = False  #: a byte at a time, and no end
 
@@ -75,6 +76,11 @@ def run_identity() -> Iterator[Identity]:
         def do_GET(self) -> None:
             if identity.away:
                 self.send_error(503)
+                return
+            if identity.sends_on is not None:
+                self.send_response(302)
+                self.send_header("Location", identity.sends_on)
+                self.end_headers()
                 return
             if self.path == "/jwks":
                 identity.asked += 1

@@ -7,6 +7,8 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
+from typing import Any
+from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import jwt
@@ -168,6 +170,23 @@ def _fetch_keys(provider: Provider) -> dict[str, jwt.PyJWK]:
     return {str(key.key_id): key for key in signing if key.algorithm_name in ALGORITHMS}
 
 
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Goes on to another address only where the first one might have been."""
+
+    def redirect_request(self, *hop: Any) -> urllib.request.Request | None:
+        """The request to make next; the last of `hop` is its address.
+
+        Raises:
+            URLError: Over a way on which anybody could give keys.
+        """
+        if not _safe(hop[-1]):
+            raise URLError("sent on to an address that is not https")
+        return super().redirect_request(*hop)
+
+
+_OPENER = urllib.request.build_opener(_SafeRedirects)
+
+
 def _read(url: str) -> str:
     """A small document.
 
@@ -176,7 +195,7 @@ def _read(url: str) -> str:
         ValueError: It is no text, or too long.
     """
     body, until_s = bytearray(), time.monotonic() + _TIMEOUT_S
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310  # scheme checked by Provider
+    with _OPENER.open(url, timeout=_TIMEOUT_S) as answer:
         while part := answer.read1(2**16):
             body += part
             if len(body) > _MOST_BYTES:

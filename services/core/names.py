@@ -78,7 +78,10 @@ def public_href(href: str) -> str:
     """A path or URI without what may open it: password, query (signed URLs) and fragment."""
     if "://" not in href or href.startswith("s3://"):
         return href
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+    except ValueError:  # no address: cut where a query or a password could stand
+        return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", href, maxsplit=1)[0])
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

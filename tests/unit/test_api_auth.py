@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from http.client import HTTPConnection
 
 import pytest
 
@@ -150,6 +151,25 @@ def test_a_provider_that_talks_nonsense_is_as_good_as_away(check, identity, cloc
     clock.now_s += 3600
     with pytest.raises(IdentityUnavailableError):
         subject(check, identity.token())
+
+
+def test_keys_are_not_taken_over_plain_http_from_wherever_the_provider_sends_on(check, identity, monkeypatch):
+    asked = []
+    monkeypatch.setattr("http.client.HTTPConnection.connect", spied(asked, HTTPConnection.connect))
+    identity.sends_on = "http://127.0.0.2/jwks"
+    with pytest.raises(IdentityUnavailableError):
+        subject(check, identity.token())
+    assert set(asked) == {"127.0.0.1"}
+
+
+def spied(hosts, connect):
+    """The same, noting where to."""
+
+    def noting(connection):
+        hosts.append(connection.host)
+        connect(connection)
+
+    return noting
 
 
 def test_a_provider_that_answers_for_ever_holds_nobody_up_for_long(check, identity, clock, monkeypatch):

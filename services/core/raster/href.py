@@ -15,10 +15,7 @@ _SHOWN_CHARS = 200
 def shown_href(href: str) -> str:
     """`public_href` of any text on one line: errors and refusals also name what is no address, or no text."""
     if "://" in href and _SCHEME.match(href):
-        try:
-            href = public_href(href)
-        except ValueError:  # cut where a query or a password could stand
-            href = re.sub(r"//[^/]*@", "//", re.split(r"[?#]", href, maxsplit=1)[0])
+        href = public_href(href)
     return href if href.isprintable() else ascii(href)
 
 
