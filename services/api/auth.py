@@ -1,6 +1,6 @@
 """Who asks, and whether they may: keys, an OpenID provider's tokens, or nobody at all; and how fast."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -58,29 +58,8 @@ class Door:
         """Whether nobody is asked who they are."""
         return self._ring is None and self._tokens is None
 
-    async def admit(
-        self, headers: Mapping[str, str], address: str, *, known: Callable[[Subject], None] = lambda _: None
-    ) -> Subject:
-        """Who this is; takes one token of their limit.
-
-        Args:
-            headers: Of the request; names in any case.
-            address: The caller's.
-            known: Told who it is, before they may be refused for their haste.
-
-        Raises:
-            UnauthenticatedError: No key or token, or one that opens nothing.
-            ForbiddenError: A token that may not do this, or a name that is not this machine's where no key is wanted.
-            TooManyRequestsError: Faster than the limit.
-            RetryableError: Whoever knows does not answer.
-        """
-        subject = await self._identify(headers, address)
-        known(subject)
-        self.charge(subject)
-        return subject
-
     def charge(self, subject: Subject, *, tokens: int = 1) -> None:
-        """Take tokens of a caller's limit, e.g. for each further image of a batch.
+        """Take tokens of a caller's limit: one for a request, and one for each further image of a batch.
 
         Raises:
             TooManyRequestsError: They are not there; the error says when they will be.
@@ -91,7 +70,19 @@ class Door:
         if wait_s:
             raise TooManyRequestsError("too many requests from one caller; slow down", retry_after_s=wait_s)
 
-    async def _identify(self, headers: Mapping[str, str], address: str) -> Subject:
+    async def identify(self, headers: Mapping[str, str], address: str) -> Subject:
+        """Who this is; `charge` says whether they ask too fast.
+
+        Args:
+            headers: Of the request; names in any case.
+            address: The caller's.
+
+        Raises:
+            UnauthenticatedError: No key or token, or one that opens nothing.
+            ForbiddenError: A token that may not do this, or a name that is not this machine's where no key is wanted.
+            TooManyRequestsError: Keys tried too fast from one address.
+            RetryableError: Whoever knows does not answer.
+        """
         if self._ring is not None:
             # A proxy's own Authorization: Basic is not for us.
             text = _bearer(headers) or headers.get("x-api-key", "").strip()
@@ -133,11 +124,10 @@ def _bearer(headers: Mapping[str, str]) -> str | None:
 async def authenticated(request: Request) -> Subject:
     """The dependency of every route that is not open to all."""
     door: Door = request.app.state.door
-
-    def note(subject: Subject) -> None:
-        request.state.caller = subject.caller  # for the access log
-
-    return await door.admit(request.headers, request.client.host if request.client else "unknown", known=note)
+    subject = await door.identify(request.headers, request.client.host if request.client else "unknown")
+    request.state.caller = subject.caller  # for the access log, also of those who are refused for their haste
+    door.charge(subject)
+    return subject
 
 
 Caller = Annotated[Subject, Depends(authenticated)]

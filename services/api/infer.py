@@ -144,7 +144,7 @@ def _start(
 
 
 def _plan(windows: Windows, scene: Scene, package: ModelPackage) -> tuple[Job, Backend | None]:
-    package.contract.pick_bands(scene, remedies=_OF_WINDOWS)  # before the job does, in the command line's words
+    package.contract.pick_bands(scene, remedies=_OF_WINDOWS)  # before a network is opened for nothing
     backend = windows.shelf.backend(package)
     job = plan_job(
         prepared(scene, windows.site.store),

@@ -64,7 +64,7 @@ def _pick_model(scene: Scene) -> str:
     try:
         shipped_package(FIRST_CHOICE).contract.pick_bands(scene)
     except PermanentError as exc:
-        note(f"{str(exc).rstrip('.')}; taking {FITS_ANYTHING}, which fits any scene")
+        note(f"{exc}; taking {FITS_ANYTHING}, which fits any scene")
         return FITS_ANYTHING
     return FIRST_CHOICE
 

@@ -14,15 +14,17 @@ from services.core.entry_point import worst_code
 from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
-from services.core.log import configure_logging
+from services.core.log import configure_logging, get_logger
 from services.core.records import Run, RunState, Scene
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
-from services.inference.assembly import Outcome, reopen_damaged
+from services.inference.assembly import Outcome, find_damage
 from services.inference.estimate import estimate_seconds
 from services.inference.runs import check_sources, complete, draft_task, resolve_out, start_run, take_up
 from services.inference.task import Task
+
+log = get_logger(__name__)
 
 MASKED_EXIT_CODE = 65  #: published, but part of the input could not be computed
 
@@ -101,10 +103,12 @@ def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
     with open_site(settings) as site, stop_on_signals() as stop:
         started = time.perf_counter()
         task = take_up(site, site.catalog.run(run_id).id)
-        if task.run.state is RunState.PUBLISHED:
-            reopen_damaged(site, task, can_compute=lambda: check_sources(site, task))
-        if site.ledger.pending(task.run.id):
-            check_sources(site, task)
+        damage = find_damage(site, task) if task.run.state is RunState.PUBLISHED else None
+        if site.ledger.pending(task.run.id) or (damage is not None and damage.units):
+            check_sources(site, task)  # first: a whole product stays published where nothing can be computed again
+        if damage is not None:
+            log.warning("published run opened again", damage=str(damage))
+            site.ledger.reopen(task.run.id, str(damage))
         outcome = _complete(site, task, stop)
         return _report(outcome, time.perf_counter() - started, as_json=as_json)
 

@@ -1,8 +1,6 @@
 """Where one pixel of a run's map came from. The `swath lineage` command and the API give this one answer."""
 
-import hashlib
 import sys
-from contextlib import suppress
 from typing import Any
 
 from services.core.errors import CoverageError, ObjectNotFoundError
@@ -16,7 +14,7 @@ from services.core.raster.place import pixel_at
 from services.core.records import PlannedUnit, Run, UnitResult
 from services.core.scenes import prepared
 from services.core.site import Site
-from services.core.unit import COMPUTED, STATES, UnitBlock
+from services.core.unit import COMPUTED, STATES, UnitBlock, read_intact
 
 #: Nothing is computed here, and the cut does not depend on the machine.
 _UNLIMITED = Allowance(memory_bytes=sys.maxsize, workers=1)
@@ -95,13 +93,12 @@ def _unit_of(site: Site, run: Run, row: int) -> tuple[PlannedUnit, UnitResult]:
 
 def _block(site: Site, run: Run, result: UnitResult) -> UnitBlock:
     """The unit's object, if it still is what was recorded."""
-    with suppress(ObjectNotFoundError):
-        data = site.store.get(result.object_key)
-        if hashlib.sha256(data).hexdigest() == result.sha256:
-            return UnitBlock.decode(data)
-    raise CoverageError(
-        f"a unit of run {run.id} is missing or damaged in the store; compute it again with: swath resume {run.id}"
-    )
+    data = read_intact(site.store, result)
+    if data is None:
+        raise CoverageError(
+            f"a unit of run {run.id} is missing or damaged in the store; compute it again with: swath resume {run.id}"
+        )
+    return UnitBlock.decode(data)
 
 
 def _answer(contract: Contract, block: UnitBlock, at: tuple[int, int]) -> dict[str, float]:

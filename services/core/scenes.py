@@ -135,7 +135,6 @@ def check_unchanged(asset: Asset) -> None:
     """
     if "://" in asset.href or asset.href.startswith(STORE_SCHEME):
         return
-    _check_size(asset, Path(asset.href))
     for href, expected in ((asset.href, asset.sha256), *zip(asset.sidecars, asset.sidecar_sha256, strict=False)):
         if not Path(href).is_file():
             raise _gone(href)

@@ -1,5 +1,6 @@
 """What one finished unit leaves in the object store: the answers of its tiles, and its part of the map."""
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.errors import CoverageError
+from services.core.errors import CoverageError, ObjectNotFoundError
+from services.core.records import UnitResult
+from services.core.storage import ObjectStore
 from services.core.strips import Strips
 
 #: TileState as stored: position in this tuple.
@@ -91,6 +94,15 @@ class UnitBlock:
                 )
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as exc:  # numpy's words are about pickles
             raise CoverageError("a unit's object cannot be read; resume its run to compute it again") from exc
+
+
+def read_intact(store: ObjectStore, result: UnitResult) -> bytes | None:
+    """A finished unit's object; None: it is gone, or no longer what was recorded."""
+    try:
+        data = store.get(result.object_key)
+    except ObjectNotFoundError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == result.sha256 else None
 
 
 def _strips(shape: Sequence[int], sizes: NDArray[np.int64], packed: bytes) -> Strips:

@@ -1,25 +1,21 @@
 """Turn what a run's units left into its product, once, whoever asks."""
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.core.errors import CoverageError, ObjectNotFoundError, RetryableError
+from services.core.errors import CoverageError, RetryableError
 from services.core.heap import trim_heap
-from services.core.log import get_logger
 from services.core.product.publish import publish, verify_files
 from services.core.product.spec import ProductSpec
 from services.core.raster.crop import crop_like
-from services.core.records import Product, Run, RunProgress, RunState, UnitResult
+from services.core.records import Product, Run, RunProgress, RunState
 from services.core.site import Site
-from services.core.unit import UnitBlock
+from services.core.unit import UnitBlock, read_intact
 from services.core.worker import worker_alive
 from services.inference.hold import StoppedError, hold_claims
 from services.inference.task import Task
-
-log = get_logger(__name__)
 
 #: How often to look whether another process has made the product.
 POLL_S = 0.5
@@ -42,6 +38,18 @@ class Outcome:
     product: Product
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What a published run has lost since."""
+
+    files: tuple[str, ...]  #: of the product
+    units: int  #: whose objects are gone from the store, or changed
+
+    def __str__(self) -> str:
+        units = [f"{self.units} of its units in the store"] if self.units else []
+        return f"{', '.join([*self.files, *units])} missing or not what was published"
+
+
 def finish(site: Site, task: Task, *, stop: threading.Event) -> Outcome:
     """Assemble and publish, once, whoever asks; while another process is at it, wait for its product.
 
@@ -62,29 +70,13 @@ def finish(site: Site, task: Task, *, stop: threading.Event) -> Outcome:
     return Outcome(run=site.catalog.run(run_id), progress=site.ledger.progress(run_id), product=product)
 
 
-def reopen_damaged(site: Site, task: Task, *, can_compute: Callable[[], None]) -> bool:
-    """Open a published run again if a file of its product, or a unit that lineage looks into, is not what it was.
-
-    Args:
-        site: Where it was published.
-        task: The run.
-        can_compute: Asked before it is opened for units; raises where they could not be computed again.
-
-    Returns:
-        Whether it is open, and waits to be made good.
-    """
+def find_damage(site: Site, task: Task) -> Damage | None:
+    """Which files of a published run's product, and which units that lineage looks into, are not what they were."""
     product = site.catalog.product(task.run.id)
     files = verify_files(product, site.settings)
     _forget_lost(site, task)
     units = len(task.job.plan.units) - len(list(site.ledger.results(task.run.id)))  # other runs may have lost some too
-    if not (files or units):
-        return False
-    if units:
-        can_compute()
-    what = [f"{product.href}/{name}" for name in files] + ([f"{units} of its units in the store"] if units else [])
-    site.ledger.reopen(task.run.id, f"{', '.join(what)} missing or not what was published")
-    log.warning("published run opened again", damaged_files=files, lost_units=units)
-    return True
+    return Damage(files=tuple(f"{product.href}/{name}" for name in files), units=units) if files or units else None
 
 
 def _assemble(site: Site, task: Task, stop: threading.Event) -> Product:
@@ -125,7 +117,7 @@ def _blocks(site: Site, task: Task, stop: threading.Event) -> Iterator[UnitBlock
     for _, result in site.ledger.results(task.run.id):
         if stop.is_set():
             raise StoppedError(task.run.id)
-        data = _intact(site, result)
+        data = read_intact(site.store, result)
         if data is None:
             raise UnitLostError(
                 f"{_forget_lost(site, task)} units of run {task.run.id} are missing or damaged in the store; "
@@ -134,17 +126,9 @@ def _blocks(site: Site, task: Task, stop: threading.Event) -> Iterator[UnitBlock
         yield UnitBlock.decode(data)
 
 
-def _intact(site: Site, result: UnitResult) -> bytes | None:
-    try:
-        data = site.store.get(result.object_key)
-    except ObjectNotFoundError:
-        return None
-    return data if hashlib.sha256(data).hexdigest() == result.sha256 else None
-
-
 def _forget_lost(site: Site, task: Task) -> int:
     """Take back the rows of all units whose objects are not what they promise; returns how many."""
-    lost = [result.key for _, result in site.ledger.results(task.run.id) if _intact(site, result) is None]
+    lost = [result.key for _, result in site.ledger.results(task.run.id) if read_intact(site.store, result) is None]
     for key in lost:
         site.ledger.forget_result(key)
     return len(lost)

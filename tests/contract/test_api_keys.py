@@ -62,7 +62,7 @@ def door(keys: Counting, clock: Clock) -> Door:
 
 def admit(door: Door, *keys: str, header: str = "x-api-key", address: str = "10.0.0.1") -> list[str]:
     async def ask() -> list[str]:
-        return [subject.caller for subject in [await door.admit({header: key}, address) for key in keys]]
+        return [subject.caller for subject in [await door.identify({header: key}, address) for key in keys]]
 
     return asyncio.run(ask())
 
