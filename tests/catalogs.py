@@ -8,6 +8,7 @@ from typing import Any
 
 from services.core.catalog.catalog import Catalog, open_catalog
 from services.core.catalog.ledger import Ledger
+from services.core.names import unit_object_key, unit_result_key
 from services.core.records import (
     Asset,
     Band,
@@ -94,8 +95,8 @@ def plan(count: int, *, tiles: int = 4, salt: str = "") -> list[PlannedUnit]:
 
 def result(unit: PlannedUnit, *, masked: int = 0, sha256: str = "5" * 64) -> UnitResult:
     return UnitResult(
-        key=unit.key,
-        object_key=f"units/{unit.key}",
+        key=unit_result_key(unit.key, sha256, masked=masked),
+        object_key=unit_object_key(unit.key, sha256),
         sha256=sha256,
         tiles=unit.tiles,
         masked=masked,

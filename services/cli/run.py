@@ -19,7 +19,7 @@ from services.core.records import Run, RunState, Scene
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
-from services.inference.assembly import Outcome, find_damage
+from services.inference.assembly import Outcome, take_back_damage
 from services.inference.estimate import estimate_seconds
 from services.inference.runs import check_sources, complete, draft_task, resolve_out, start_run, take_up
 from services.inference.task import Task
@@ -103,7 +103,7 @@ def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
     with open_site(settings) as site, stop_on_signals() as stop:
         started = time.perf_counter()
         task = take_up(site, site.catalog.run(run_id).id)
-        damage = find_damage(site, task) if task.run.state is RunState.PUBLISHED else None
+        damage = take_back_damage(site, task) if task.run.state is RunState.PUBLISHED else None
         if site.ledger.pending(task.run.id) or (damage is not None and damage.units):
             check_sources(site, task)  # first: a whole product stays published where nothing can be computed again
         if damage is not None:

@@ -22,8 +22,10 @@ def verify_command(run_id: str, *, sample: int | None, seed: int | None, as_json
         damaged = verify_files(product, settings)
         with tile_progress(task.run.id, task.job.plan.grid.size) as advance:
             verdicts = verify_units(site, task, sample=sample, seed=seed, progress=advance)
+        lost = site.ledger.lost(task.run.id)
     differing = [verdict for verdict in verdicts if not verdict.same]
     tiles = sum(verdict.unit.tiles for verdict in verdicts)
+    ok = not differing and not damaged and not lost
     if as_json:
         print_json(
             {
@@ -31,11 +33,12 @@ def verify_command(run_id: str, *, sample: int | None, seed: int | None, as_json
                 "tiles_recomputed": tiles,
                 "units_recomputed": len(verdicts),
                 "units_differing": [verdict.unit.index for verdict in differing],
+                "units_lost": lost,
                 "files_damaged": damaged,
-                "ok": not differing and not damaged,
+                "ok": ok,
             }
         )
-    elif not differing and not damaged:
+    elif ok:
         say(
             f"{task.run.id}: {tiles} tiles in {len(verdicts)} units recomputed, all bytes the same; "
             f"{len(product.files) + 1} published files intact"
@@ -49,7 +52,12 @@ def verify_command(run_id: str, *, sample: int | None, seed: int | None, as_json
             f"swath: {len(differing)} of {len(verdicts)} units of run {task.run.id} came out different; "
             "the scene, the libraries or the processor have changed since"
         )
-    return CoverageError.exit_code if differing or damaged else 0
+    if lost:
+        note(
+            f"swath: {lost} units of run {task.run.id} are lost from the store and were not compared; make them again "
+            f"with: swath resume {task.run.id}"
+        )
+    return 0 if ok else CoverageError.exit_code
 
 
 def lineage_command(run_id: str, *, lon: float, lat: float, as_json: bool) -> int:

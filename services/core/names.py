@@ -1,5 +1,6 @@
 """Names that outlive a process: run ids and object keys. Pure, and the only place that spells them."""
 
+import hashlib
 import os.path
 import re
 import unicodedata
@@ -34,9 +35,18 @@ def parse_run_id(text: str) -> str:
     return text
 
 
-def unit_key(key: str) -> str:
-    """Where a finished unit is kept; 256 folders, so that no listing grows without bound."""
-    return f"units/{key[:2]}/{key}.npz"
+def unit_object_key(key: str, sha256: str) -> str:
+    """Where a finished unit's bytes are kept; 256 folders, so that no listing grows without bound."""
+    return f"units/{key[:2]}/{key}-{sha256[:16]}.npz"
+
+
+def unit_result_key(key: str, sha256: str, *, masked: int) -> str:
+    """Under which name a unit's result is recorded: its own, for any later run to find, only if no tile is masked.
+
+    What hid a tile may have passed, so a later run asks again; and what it then gets must not take the place of what
+    this run's map was made from.
+    """
+    return hashlib.sha256(f"{key} {sha256}".encode()).hexdigest() if masked else key
 
 
 def model_key(digest: str, file: str) -> str:

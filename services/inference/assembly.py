@@ -70,12 +70,12 @@ def finish(site: Site, task: Task, *, stop: threading.Event) -> Outcome:
     return Outcome(run=site.catalog.run(run_id), progress=site.ledger.progress(run_id), product=product)
 
 
-def find_damage(site: Site, task: Task) -> Damage | None:
-    """Which files of a published run's product, and which units that lineage looks into, are not what they were."""
+def take_back_damage(site: Site, task: Task) -> Damage | None:
+    """Forget the units of a published run that are lost, and say what else of it is not what it was; None: all is."""
     product = site.catalog.product(task.run.id)
     files = verify_files(product, site.settings)
     _forget_lost(site, task)
-    units = len(task.job.plan.units) - len(list(site.ledger.results(task.run.id)))  # other runs may have lost some too
+    units = site.ledger.lost(task.run.id)  # other runs may have found some, too
     return Damage(files=tuple(f"{product.href}/{name}" for name in files), units=units) if files or units else None
 
 

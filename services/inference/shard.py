@@ -12,7 +12,7 @@ from services.core.flow.execute import MemoryBudget
 from services.core.job import Job
 from services.core.log import get_logger
 from services.core.model.backends import Backend
-from services.core.names import unit_key
+from services.core.names import unit_object_key, unit_result_key
 from services.core.raster.read import OpenAsset, block_cache
 from services.core.records import PlannedUnit, UnitResult
 from services.core.scene_bench import SceneBench
@@ -95,12 +95,13 @@ def _finish(lanes: Lanes, worker: str, unit: PlannedUnit, bench: SceneBench) -> 
     started = time.perf_counter()
     block = compute_unit(lanes.job, unit, bench)
     data = block.encode()
-    key = unit_key(unit.key)
-    lanes.store.put(key, data)  # object first: a row without its object would be a hole
+    sha256 = hashlib.sha256(data).hexdigest()
+    object_key = unit_object_key(unit.key, sha256)
+    lanes.store.put(object_key, data)  # object first: a row without its object would be a hole
     result = UnitResult(
-        key=unit.key,
-        object_key=key,
-        sha256=hashlib.sha256(data).hexdigest(),
+        key=unit_result_key(unit.key, sha256, masked=block.masked),
+        object_key=object_key,
+        sha256=sha256,
         tiles=unit.tiles,
         masked=block.masked,
         seconds=time.perf_counter() - started,

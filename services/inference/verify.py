@@ -47,7 +47,7 @@ def verify_units(
     site: Site, task: Task, *, sample: int | None, seed: int | None, progress: Callable[[int, int], None]
 ) -> list[Verdict]:
     """Recompute and compare; reads the scene, writes nothing."""
-    units = pick_units(task.job.plan.grid, list(site.ledger.results(task.run.id)), sample=sample, seed=seed)
+    units = pick_units(task.job.plan.grid, site.ledger.results(task.run.id), sample=sample, seed=seed)
     bench = SceneBench(task.job.scene, task.job.bands, task.backend, open_asset=asset_opener(site.store, site.settings))
     verdicts = []
     try:

@@ -66,6 +66,25 @@ def test_rows_of_every_earlier_revision_survive_the_way_up(catalog_url: str, rev
         assert Ledger(catalog).claim_unit("run-2", "worker") == catalogs.plan(2)[0]
 
 
+def test_results_with_masked_tiles_get_names_of_their_own(catalog_url: str) -> None:
+    old = database_at(catalog_url, "0003")
+    old.write(fill)
+    holed, replaced = catalogs.plan(2)
+    rows = [(holed, catalogs.result(holed, masked=2), 2), (replaced, catalogs.result(replaced), 1)]
+    for unit, result, masked_then in rows:
+        row = {**result.model_dump(), "key": unit.key, "run_id": "run-1", "created_at": catalogs.WHEN}
+        old.write(lambda conn, row=row: conn.execute(insert_into(conn, tables.unit_results).values(row)))
+        row = {**unit.model_dump(), "run_id": "run-1", "state": "done", "masked": masked_then, "result_key": unit.key}
+        old.write(lambda conn, row=row: conn.execute(insert_into(conn, tables.units).values(row)))
+    old.close()
+
+    with open_catalog(catalog_url) as catalog:
+        ledger = Ledger(catalog)
+        assert ledger.results("run-1") == [(holed, catalogs.result(holed, masked=2))]
+        assert ledger.lost("run-1") == 1
+        assert ledger.create_run(catalogs.run("run-2"), catalogs.plan(2)).units_done == 1
+
+
 @pytest.mark.parametrize("revision", ["", *REVISIONS])
 def test_migrated_tables_are_those_of_the_code(catalog_url: str, revision: str) -> None:
     if revision:

@@ -222,6 +222,17 @@ def test_a_run_with_masked_tiles_verifies(swath, scene, tmp_path):
     assert (answer.code, answer.json["ok"]) == (0, True)
 
 
+def test_units_whose_result_was_taken_back_are_lost_to_verify_until_they_are_resumed(done, swath, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "home" / "swath.db")) as catalog, catalog:
+        catalog.execute('UPDATE units SET result_key = NULL WHERE "index" = 0')  # as `forget_result` leaves it
+    told = swath("verify", done["run_id"], "--all", "--json")
+    resumed = swath("resume", done["run_id"], "--json")
+    again = swath("verify", done["run_id"], "--all", "--json")
+    assert (told.code, told.json["ok"], told.json["units_lost"]) == (65, False, 1)
+    assert f"swath resume {done['run_id']}" in told.sentence
+    assert (resumed.code, again.code, again.json["tiles_recomputed"]) == (0, 0, 35)
+
+
 def test_lineage_tells_where_a_pixel_came_from(done, swath, scene):
     # 150 columns east and 100 rows south of the scene's corner at 500000, 5000000 in UTM 31N
     answer = swath("lineage", done["run_id"], "--lon", 3.01914, "--lat", 45.14486, "--json")

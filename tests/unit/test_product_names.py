@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.core.errors import RequestError
-from services.core.names import make_run_id, parse_run_id, prepared_key, product_key, slug, unit_key
+from services.core.names import (
+    make_run_id,
+    parse_run_id,
+    prepared_key,
+    product_key,
+    slug,
+    unit_object_key,
+    unit_result_key,
+)
 from services.core.storage.keys import is_key
 
 
@@ -32,7 +40,14 @@ def test_a_made_run_id_is_a_run_id():
 
 
 def test_unit_keys_spread_over_folders():
-    assert unit_key("ab" + "0" * 62) == f"units/ab/ab{'0' * 62}.npz"
+    assert unit_object_key("ab" + "0" * 62, "e" * 64) == f"units/ab/ab{'0' * 62}-{'e' * 16}.npz"
+
+
+def test_only_a_whole_unit_is_recorded_where_later_runs_look():
+    key, sha256 = "a" * 64, "e" * 64
+
+    assert unit_result_key(key, sha256, masked=0) == key
+    assert unit_result_key(key, sha256, masked=1) not in {key, unit_result_key(key, "f" * 64, masked=1)}
 
 
 def test_prepared_scene_is_found_by_its_digest():

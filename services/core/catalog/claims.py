@@ -58,11 +58,8 @@ def claim_next(conn: Connection, claim: Claim) -> PlannedUnit | Reusable | None:
 
 
 def reuse_finished(conn: Connection, run_id: str) -> int:
-    """Mark every free unit whose result exists as done and reused; returns how many.
-
-    A result with masked tiles is not reused: what hid them may have passed, and asking again is how one finds out.
-    """
-    whole = select(unit_results.c.key).where(unit_results.c.masked == 0)
+    """Mark every free unit whose result exists as done and reused; returns how many."""
+    whole = select(unit_results.c.key)  # results with masked tiles have other names, see `unit_result_key`
     return conn.execute(
         update(units)
         .where(units.c.run_id == run_id, or_(_PENDING, _LAPSED), units.c.key.in_(whole))
@@ -125,7 +122,7 @@ def planned_unit(row: RowMapping) -> PlannedUnit:
 
 def _pick(conn: Connection, claim: Claim, condition: ColumnElement[bool]) -> RowMapping | None:
     """The lowest such unit. One condition at a time is one walk down an index; with OR, each claim sorts them all."""
-    finished = exists().where(unit_results.c.key == units.c.key, unit_results.c.masked == 0).label("finished")
+    finished = exists().where(unit_results.c.key == units.c.key).label("finished")
     return (
         conn.execute(
             select(*_PLANNED, finished)

@@ -1,7 +1,7 @@
 """The ledger of runs: units planned, claimed, done, and by whom. Rows only: the caller writes objects first."""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, and_, case, delete, func, insert, select, update
@@ -114,9 +114,12 @@ class Ledger:
         """
         return self._database.write(lambda conn: outcomes.forget(conn, key))
 
-    def results(self, run_id: str) -> Iterator[tuple[PlannedUnit, UnitResult]]:
-        """Done units with what they left behind, in order of index; `progress` says whether that is all of them."""
-        return iter(self._database.read(lambda conn: outcomes.list_results(conn, run_id)))
+    def results(self, run_id: str) -> list[tuple[PlannedUnit, UnitResult]]:
+        """Done units with what they left behind, in order of index.
+
+        Without those whose object is lost, see `forget_result`; `lost` counts them.
+        """
+        return self._database.read(lambda conn: outcomes.list_results(conn, run_id))
 
     def progress(self, run_id: str) -> RunProgress:
         """Counts; when all units are done, planned = computed + reused + masked.
@@ -129,6 +132,10 @@ class Ledger:
     def pending(self, run_id: str, *, indices: range | None = None) -> int:
         """Units that are not done, in the whole run or in one shard of it."""
         return self._database.read(lambda conn: figures.count_pending(conn, run_id, indices))
+
+    def lost(self, run_id: str) -> int:
+        """Done units that have no result any more: their object was lost after the run was published."""
+        return self._database.read(lambda conn: figures.count_lost(conn, run_id))
 
     def count_results(self, keys: Sequence[str]) -> int:
         """How many of these units an earlier run has left for reuse."""

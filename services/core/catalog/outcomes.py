@@ -8,6 +8,7 @@ from services.core.catalog.claims import planned_unit
 from services.core.catalog.database import insert_into
 from services.core.catalog.tables import runs, unit_results, units
 from services.core.errors import NondeterminismError, ObjectNotFoundError, RequestError
+from services.core.names import unit_result_key
 from services.core.records import PlannedUnit, RunState, UnitResult, UnitState
 
 #: Of a unit whose result is lost.
@@ -89,7 +90,8 @@ def _check_fit(conn: Connection, run_id: str, index: int, result: UnitResult) ->
     ).first()
     if planned is None:
         raise ObjectNotFoundError(f"run {run_id} has no unit {index}")
-    if (result.key, result.tiles) != (planned.key, planned.tiles) or not 0 <= result.masked <= result.tiles:
+    key = unit_result_key(planned.key, result.sha256, masked=result.masked)
+    if (result.key, result.tiles) != (key, planned.tiles) or not 0 <= result.masked <= result.tiles:
         raise RequestError(
             f"the result of {result.tiles} tiles ({result.masked} masked) under key {result.key[:12]} is not that of "
             f"unit {index} of run {run_id}, which has {planned.tiles} tiles and key {planned.key[:12]}"
@@ -98,16 +100,15 @@ def _check_fit(conn: Connection, run_id: str, index: int, result: UnitResult) ->
 
 def _keep(conn: Connection, run_id: str, result: UnitResult) -> None:
     values = {**result.model_dump(), "run_id": run_id, "created_at": datetime.now(UTC)}
-    conn.execute(insert_into(conn, unit_results).values(values).on_conflict_do_nothing(index_elements=["key"]))
+    insert = insert_into(conn, unit_results).values(values)
+    # An update that changes nothing answers with the row that stands, and keeps `forget` from it until we are done.
     kept = conn.execute(
-        select(unit_results.c.sha256, unit_results.c.masked).where(unit_results.c.key == result.key)
-    ).one()
-    if kept.sha256 == result.sha256:
-        return
-    if kept.masked:  # tiles could not be read then; what is known now takes its place
-        conn.execute(update(unit_results).where(unit_results.c.key == result.key).values(values))
-        return
-    raise NondeterminismError(
-        f"unit {result.key[:12]} gave {result.sha256[:12]} in run {run_id}, and {kept.sha256[:12]} before: its key "
-        "leaves out something that changes its bytes, or a machine computes wrongly; forget the old result to go on"
-    )
+        insert.on_conflict_do_update(index_elements=["key"], set_={"key": insert.excluded.key}).returning(
+            unit_results.c.sha256
+        )
+    ).scalar_one()
+    if kept != result.sha256:
+        raise NondeterminismError(
+            f"unit {result.key[:12]} gave {result.sha256[:12]} in run {run_id}, and {kept[:12]} before: its key leaves "
+            "out something that changes its bytes, or a machine computes wrongly; forget the old result to go on"
+        )

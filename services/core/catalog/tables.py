@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 #: The newest migration; a test compares it with the files, so that opening a catalog need not import Alembic.
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 
 #: Not Alembic's default name: Prefect's server keeps its own `alembic_version`, and may share the database.
 VERSION_TABLE = "swath_schema"
@@ -150,7 +150,7 @@ runs = Table(
 unit_results = Table(
     "unit_results",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", Text, primary_key=True),  # the unit's, or with masked tiles a name of its own
     Column("object_key", Text, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("tiles", Integer, nullable=False),
