@@ -7,6 +7,7 @@ from services.core.grid import Window
 from services.core.model.backends import Backend
 from services.core.raster.read import OpenAsset, SceneReader
 from services.core.records import Band, Scene
+from services.core.storage.files import forget_digests
 
 
 class SceneBench:
@@ -21,6 +22,9 @@ class SceneBench:
         open_asset: OpenAsset | None = None,
     ) -> None:
         self._reader = SceneReader(scene, bands, open_asset=open_asset)
+        self._assets = [scene.assets[position] for position in sorted({band.asset for band in bands})]
+        self._open_asset = open_asset
+        self._as_ingested = False
         self._bands = tuple(band.name for band in bands)
         self._backend = backend
 
@@ -33,6 +37,32 @@ class SceneBench:
         """Probabilities of normalised chips."""
         assert self._backend is not None, f"model {model[:12]} was planned without a backend"
         return self._backend.predict(chips)
+
+    def check_files(self) -> None:
+        """Prove that what GDAL calls damage is in the bytes that were ingested, and not between them and us.
+
+        A disk that fails for an hour, a file replaced meanwhile and a process out of file handles look all the same to
+        GDAL. The files are read once for it.
+
+        Raises:
+            RetryableError: They cannot be read now.
+            ObjectNotFoundError: They are not what was ingested.
+        """
+        if not self._as_ingested:
+            self._reader.close()
+            forget_digests()
+            self.check_unchanged()
+            self._as_ingested = True
+
+    def check_unchanged(self) -> None:
+        """Look whether the files still are those that were ingested; one is read again only if something touched it.
+
+        Raises:
+            ObjectNotFoundError: One is not.
+        """
+        if self._open_asset is not None:
+            for asset in self._assets:
+                self._open_asset(asset)
 
     def close(self) -> None:
         """Close the scene's files."""

@@ -8,7 +8,6 @@ import unicodedata
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -18,7 +17,7 @@ from services.core.raster.href import shown_href
 from services.core.records import Asset, Scene
 from services.core.settings import Settings
 from services.core.storage import ObjectStore, RasterOpener, open_store, split_uri
-from services.core.storage.files import atomic_file, local_errors
+from services.core.storage.files import atomic_file, file_sha256, local_errors
 
 #: Assets with this prefix are objects of the installation's own store: what the tiler made.
 STORE_SCHEME = "store:"
@@ -108,58 +107,34 @@ def _request_url(url: str) -> str:
 
 
 def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], str | RasterOpener]:
-    """How a reader gets at an asset: a local path, or ranged reads of the store."""
+    """How a reader gets at an asset: a local path, or ranged reads of the store.
+
+    It raises ObjectNotFoundError where the bytes are gone, or not those that were ingested.
+    """
     fetch, fetch_anew = fetcher(settings), fetcher(settings, fresh=True)
 
     def open_asset(asset: Asset) -> str | RasterOpener:
         if asset.href.startswith(STORE_SCHEME):
             return RasterOpener(store, asset.href.removeprefix(STORE_SCHEME))
         if "://" not in asset.href:
-            _check_size(asset, Path(asset.href))
+            _check_local(asset)
             return asset.href
         # An address may name other bytes by now, and a later ingest may have fetched them; or it had, and does no more.
         for bring in (fetch, fetch_anew):
             path = bring(asset.href)
-            if path.stat().st_size == asset.size_bytes and _sha256(path) == asset.sha256:
+            if path.stat().st_size == asset.size_bytes and file_sha256(path) == asset.sha256:
                 return str(path)
         raise _changed(asset.href)
 
     return open_asset
 
 
-def check_unchanged(asset: Asset) -> None:
-    """Hash a local file and its sidecars and compare; remote ones are compared when they are opened.
-
-    Raises:
-        ObjectNotFoundError: One is gone, or is not the file that was ingested.
-    """
-    if "://" in asset.href or asset.href.startswith(STORE_SCHEME):
-        return
+def _check_local(asset: Asset) -> None:
     for href, expected in ((asset.href, asset.sha256), *zip(asset.sidecars, asset.sidecar_sha256, strict=False)):
         if not Path(href).is_file():
             raise _gone(href)
-        if _sha256(Path(href)) != expected:
+        if file_sha256(Path(href)) != expected:
             raise _changed(href)
-
-
-def _check_size(asset: Asset, path: Path) -> None:
-    if not path.is_file():
-        raise _gone(asset.href)
-    if path.stat().st_size != asset.size_bytes:
-        raise _changed(asset.href)
-
-
-def _sha256(path: Path) -> str:
-    """Of a file's bytes, read again only when it is not the same file any more: each thread opens it."""
-    with local_errors(str(path)):
-        seen = path.stat()
-        return _sha256_of(path, (seen.st_ino, seen.st_size, seen.st_mtime_ns))
-
-
-@lru_cache(maxsize=256)
-def _sha256_of(path: Path, _seen: tuple[int, int, int]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _gone(href: str) -> ObjectNotFoundError:

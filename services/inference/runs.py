@@ -23,7 +23,7 @@ from services.core.model.package import ModelPackage
 from services.core.names import absolute, make_run_id
 from services.core.product.publish import check_out
 from services.core.records import Run, RunState, Scene
-from services.core.scenes import asset_opener, check_unchanged, prepared
+from services.core.scenes import asset_opener, prepared
 from services.core.settings import Settings
 from services.core.site import Site
 from services.core.version import code_version
@@ -178,9 +178,7 @@ def check_sources(site: Site, task: Task) -> None:
     """
     open_asset = asset_opener(site.store, site.settings)
     for position in sorted({band.asset for band in task.job.bands}):
-        asset = task.job.scene.assets[position]
-        check_unchanged(asset)
-        open_asset(asset)  # a remote one is compared here
+        open_asset(task.job.scene.assets[position])
 
 
 def _check_same_work(site: Site, task: Task) -> None:

@@ -14,22 +14,25 @@ from services.core.grid import Window
 from services.core.job import Job
 from services.core.names import public_href
 from services.core.records import PlannedUnit
+from services.core.scene_bench import SceneBench
 from services.core.unit import COMPUTED, EMPTY, MASKED, UnitBlock
 from services.core.watched_bench import WatchedBench
 
 Piece = tuple[Window, Window]  #: (window of the tile grid, window of the flow's layer)
 
 
-def compute_unit(job: Job, unit: PlannedUnit, bench: Bench) -> UnitBlock:
+def compute_unit(job: Job, unit: PlannedUnit, bench: SceneBench) -> UnitBlock:
     """All tiles of a unit. A damaged block of the file masks the tiles that need it, and no other.
 
     Raises:
         RetryableError: The scene could not be reached; nothing is known about its tiles.
+        ObjectNotFoundError: It is no longer the scene that was ingested.
     """
     pieces = list(job.plan.windows(unit))
     try:
         return compute_pieces(job, unit, pieces, bench)
     except UnreadableSceneError:
+        bench.check_files()
         # Somewhere in here a block is damaged: find out tile by tile which.
         block, watched = _blank(job, unit), WatchedBench(bench, job.contract)
         for tiles, _ in pieces:

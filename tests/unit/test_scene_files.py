@@ -1,5 +1,6 @@
 """A scene's files are those that were ingested, or nothing is read: sidecars and copies of remote ones too."""
 
+import errno
 import http.server
 import shutil
 import threading
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 import rasterio
 
-from services.core.errors import ObjectNotFoundError
+from services.core.errors import ObjectNotFoundError, StorageUnavailableError
 from services.core.raster.open import open_scene
+from services.core.raster.read import OpenAsset
 from services.core.records import Asset
-from services.core.scenes import asset_opener, cache_folder, check_unchanged, fetcher
+from services.core.scene_bench import SceneBench
+from services.core.scenes import asset_opener, cache_folder, fetcher
 from services.core.settings import Settings
-from services.core.storage import open_store
+from services.core.storage import files, open_store
 from tests.scenes import Look, make_pixels, write_scene
 
 
@@ -35,21 +38,47 @@ def masked(tmp_path: Path) -> Asset:
     return asset
 
 
-def test_a_mask_beside_a_scene_must_be_the_one_that_was_ingested(masked: Asset) -> None:
+@pytest.fixture
+def open_asset(settings: Settings) -> OpenAsset:
+    return asset_opener(open_store(settings.store_uri, settings), settings)
+
+
+def test_a_mask_beside_a_scene_must_be_the_one_that_was_ingested(masked: Asset, open_asset: OpenAsset) -> None:
     mask = Path(masked.sidecars[0])
-    check_unchanged(masked)
-    body = bytearray(mask.read_bytes())
-    body[-1] ^= 1
-    mask.write_bytes(body)
+    assert open_asset(masked) == masked.href
+    replace_by_another(mask)
     with pytest.raises(ObjectNotFoundError, match=r"scene\.tif\.msk has changed since it was ingested"):
-        check_unchanged(masked)
+        open_asset(masked)
     mask.unlink()
     with pytest.raises(ObjectNotFoundError, match=r"scene\.tif\.msk is gone since it was ingested"):
-        check_unchanged(masked)
+        open_asset(masked)
 
 
-def test_a_scene_ingested_before_its_sidecars_were_hashed_is_still_read(masked: Asset) -> None:
-    check_unchanged(masked.model_copy(update={"sidecar_sha256": ()}))
+def test_a_scene_ingested_before_its_sidecars_were_hashed_is_still_read(masked: Asset, open_asset: OpenAsset) -> None:
+    assert open_asset(masked.model_copy(update={"sidecar_sha256": ()})) == masked.href
+
+
+def test_a_file_of_the_same_size_with_other_bytes_is_not_read(masked: Asset, open_asset: OpenAsset) -> None:
+    replace_by_another(Path(masked.href))
+    with pytest.raises(ObjectNotFoundError, match=r"scene\.tif has changed since it was ingested"):
+        open_asset(masked)
+
+
+def test_damage_is_blamed_on_a_file_only_where_its_bytes_are_those_that_were_ingested(
+    tmp_path: Path, open_asset: OpenAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = open_scene([str(write_scene(tmp_path / "scene.tif"))])
+    bench = SceneBench(scene, scene.bands, open_asset=open_asset)
+    bench.check_files()
+
+    def fail(*_: object) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files.hashlib, "file_digest", fail)
+    bench.check_files()  # once is enough
+    again = SceneBench(scene, scene.bands, open_asset=open_asset)
+    with pytest.raises(StorageUnavailableError, match="Input/output error"):
+        again.check_files()
 
 
 @pytest.fixture
@@ -75,12 +104,11 @@ def replace_by_another(path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["ingested anew", "cache emptied"])
 def test_an_address_that_names_other_bytes_by_now_is_not_mixed_in(
-    settings: Settings, served: tuple[Path, str], how: str
+    settings: Settings, open_asset: OpenAsset, served: tuple[Path, str], how: str
 ) -> None:
     path, url = served
     before = path.read_bytes()
     (asset,) = open_scene([url], fetch=fetcher(settings, fresh=True)).assets
-    open_asset = asset_opener(open_store(settings.store_uri, settings), settings)
     assert Path(str(open_asset(asset))).read_bytes() == path.read_bytes()
 
     replace_by_another(path)

@@ -1,6 +1,5 @@
 """What one file says of itself, read once and kept as a value; everything after this decides without I/O."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,6 @@ from services.core.raster.gdal import gdal_settings, open_raster, translated
 from services.core.raster.intact import check_blocks, check_codestream, check_mask
 from services.core.raster.sniff import Driver, sniff_driver
 from services.core.records import MaskKind
-from services.core.storage.files import local_errors
-
-_HASH_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,16 +156,3 @@ def _check_mask_file(path: Path) -> None:
         raise UnreadableSceneError(f"{mask} is not a GeoTIFF mask; remove it or make it again")
     with gdal_settings(), open_raster(mask, "GTiff") as dataset, translated(str(mask)):
         check_blocks(dataset, mask)
-
-
-def read_sha256(path: Path) -> str:
-    """Digest of a file's bytes, read once in blocks.
-
-    Raises:
-        ObjectNotFoundError, StorageUnavailableError: It went away while being read.
-    """
-    digest = hashlib.sha256()
-    with local_errors(str(path)), path.open("rb") as file:
-        while block := file.read(_HASH_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -10,13 +10,14 @@ from pathlib import Path
 from services.core.errors import BandMismatchError
 from services.core.raster.bands import Hearsay, Part, build_bands
 from services.core.raster.dates import resolve_time
-from services.core.raster.facts import RasterFacts, read_facts, read_sha256
+from services.core.raster.facts import RasterFacts, read_facts
 from services.core.raster.footprint import ground_gsd_m, plan_footprint
 from services.core.raster.georef import Bounds, Place, corners, crs_text, resolve_place
 from services.core.raster.href import shown_href
 from services.core.raster.sources import Gathered, Input, gather_inputs
 from services.core.raster.table import parse_table
 from services.core.records import Asset, Band, MaskKind, Scene
+from services.core.storage.files import file_sha256
 
 Fetch = Callable[[str], Path]
 
@@ -140,7 +141,7 @@ def _asset(href: str, facts: RasterFacts, place: Place, bands: Sequence[Band], p
         mask = MaskKind.NODATA  # said by item or sensor
     return Asset(
         href=href,
-        sha256=read_sha256(facts.path),
+        sha256=file_sha256(facts.path),
         size_bytes=facts.size_bytes,
         driver=facts.driver,
         shape=facts.shape,
@@ -148,7 +149,7 @@ def _asset(href: str, facts: RasterFacts, place: Place, bands: Sequence[Band], p
         transform=_six(place),
         mask=mask,
         sidecars=tuple(str(path) for path in facts.sidecars),
-        sidecar_sha256=tuple(read_sha256(path) for path in facts.sidecars),
+        sidecar_sha256=tuple(file_sha256(path) for path in facts.sidecars),
     )
 
 

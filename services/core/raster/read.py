@@ -9,9 +9,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_OutOfMemoryError  # no public name
 from rasterio.windows import Window as GdalWindow
 
-from services.core.errors import SwathError, UnreadableSceneError
+from services.core.errors import RetryableError, SwathError, UnreadableSceneError
 from services.core.grid import Window
 from services.core.names import public_href
 from services.core.raster.gdal import GDAL_FAULTS, gdal_settings, open_raster, reason
@@ -198,6 +199,10 @@ class SceneReader:
             yield
         except GDAL_FAULTS as exc:
             self._check_transport(position)
+            if isinstance(exc.__cause__, CPLE_OutOfMemoryError):
+                raise RetryableError(
+                    "this machine has no memory left to decode a block; try again with fewer --workers"
+                ) from exc
             where = "" if window is None else f" in {describe(window)}"
             what = public_href(self._scene.assets[position].href)
             raise UnreadableSceneError(f"{what} is damaged{where}; fetch or make it again ({reason(exc)})") from exc

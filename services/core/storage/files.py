@@ -1,12 +1,14 @@
 """Objects as files of one folder: written beside their place and renamed, so a reader never sees half of one."""
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -88,6 +90,28 @@ def atomic_file(path: Path, *, durable: bool) -> Iterator[BinaryIO]:
         raise
     if durable:
         sync_path(path.parent)
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's bytes; while its size and time stay, they are read once, until `forget_digests`.
+
+    Raises:
+        ObjectNotFoundError, StorageRefusedError, StorageUnavailableError: It cannot be opened and read now.
+    """
+    with local_errors(str(path)), path.open("rb") as file:  # opened in any case: a file that may not be read is told
+        seen = os.fstat(file.fileno())
+        return _sha256_of(path, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
+
+
+def forget_digests() -> None:
+    """Have `file_sha256` read everything again: a disk may fail without touching sizes and times."""
+    _sha256_of.cache_clear()
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(path: Path, _seen: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_path(path: Path) -> None:
