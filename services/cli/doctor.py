@@ -1,7 +1,7 @@
 """`swath doctor`: look at everything a run leans on, before it leans on it."""
 
-import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
@@ -12,6 +12,7 @@ from services.core.entry_point import worst_code
 from services.core.errors import ConfigError, RetryableError, SwathError
 from services.core.findings import Finding
 from services.core.log import configure_logging
+from services.core.machine import memory_limit_bytes, usable_cores
 from services.core.settings import Settings, config_file, load_settings
 
 #: Free scratch below this is reported: a 10,980 x 10,980 map needs about half of it while it is assembled.
@@ -79,7 +80,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
 def _machine(settings: Settings) -> Iterator[Finding]:
     from services.core.model.backends import installed_backends
 
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     workers = settings.workers or cores
     yield Finding(
         name="threads",
@@ -87,7 +88,7 @@ def _machine(settings: Settings) -> Iterator[Finding]:
         detail=f"{workers} workers on {cores} cores",
         advice=None if workers <= 2 * cores else f"set SWATH_WORKERS to {cores}: more only wait for each other",
     )
-    available = psutil.virtual_memory().available
+    available = min(psutil.virtual_memory().available, memory_limit_bytes() or sys.maxsize)
     fits = settings.memory_bytes <= available
     yield Finding(
         name="memory",

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from services.core.boxes import BBox
 from services.core.errors import RequestError
 from services.core.flow.flow import Flow
@@ -158,15 +160,13 @@ def _network_bytes(contract: Contract) -> int:
 
 
 def _layout(scene: Scene, bands: tuple[Band, ...]) -> SourceLayout:
-    """The largest blocks among the assets that are read, on the scene's grid."""
-    assets = [scene.assets[position] for position in sorted({band.asset for band in bands})]
+    """The largest blocks among the assets that are read, on the scene's grid, with all their bands."""
+    read = {band.asset for band in bands}
+    assets = [scene.assets[position] for position in sorted(read)]
+    decoded = [band for band in scene.bands if band.asset in read]
     return SourceLayout(
         block_shape=(max(a.block_shape[0] for a in assets), max(a.block_shape[1] for a in assets)),
         width=scene.shape[1],
-        bands_per_block=len(scene.bands),
-        sample_bytes=max(_sample_bytes(band.dtype) for band in scene.bands),
+        bands_per_block=len(decoded),
+        sample_bytes=max(np.dtype(band.dtype).itemsize for band in decoded),
     )
-
-
-def _sample_bytes(dtype: str) -> int:
-    return {"8": 1, "6": 2, "2": 4, "4": 8}[dtype[-1]]  # uint8, int16, float32, float64 end so

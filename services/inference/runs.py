@@ -1,6 +1,5 @@
 """The life of a run: start it, take it up again anywhere, assemble what its units left."""
 
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from services.core.flow.plan import Allowance
 from services.core.job import Job, JobRequest, plan_job
 from services.core.lineage import job_of_run
 from services.core.log import bind, get_logger
+from services.core.machine import memory_limit_bytes, usable_cores
 from services.core.model.backends import Backend, backend_notes, open_configured, open_pinned
 from services.core.model.package import ModelPackage
 from services.core.names import absolute, make_run_id
@@ -39,9 +39,10 @@ LOST_UNIT_ROUNDS = 3
 
 
 def allowance(site: Site) -> Allowance:
-    """Memory and threads of this process: the settings, else every core it may use."""
-    workers = site.settings.workers or len(os.sched_getaffinity(0))
-    return Allowance(memory_bytes=site.settings.memory_bytes, workers=workers)
+    """Memory and threads of this process: the settings, and never more than its container bears."""
+    limit = memory_limit_bytes()
+    memory_bytes = site.settings.memory_bytes if limit is None else min(site.settings.memory_bytes, limit)
+    return Allowance(memory_bytes=memory_bytes, workers=site.settings.workers or usable_cores())
 
 
 def resolve_out(out: str | None, settings: Settings) -> str:

@@ -8,7 +8,6 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from services.core.catalog.ledger import Ledger
-from services.core.flow.execute import MemoryBudget
 from services.core.job import Job
 from services.core.log import get_logger
 from services.core.model.backends import Backend
@@ -62,15 +61,14 @@ def run_units(lanes: Lanes, stop: threading.Event) -> None:
 
 def _drain(lanes: Lanes, worker: str, stop: threading.Event) -> None:
     """Compute all units that can be claimed now."""
-    plan = lanes.job.plan
-    budget = MemoryBudget(plan.workers * plan.unit_bytes)
+    workers = lanes.job.plan.workers  # as many as fit the memory together
     failed = threading.Event()  # not `stop`: that one is for the caller's other scenes as well
 
     def may_go_on() -> bool:
         return not (stop.is_set() or failed.is_set())
 
-    with ThreadPoolExecutor(plan.workers, thread_name_prefix="swath") as pool:
-        futures = [pool.submit(_work, lanes, worker, budget, may_go_on) for _ in range(plan.workers)]
+    with ThreadPoolExecutor(workers, thread_name_prefix="swath") as pool:
+        futures = [pool.submit(_work, lanes, worker, may_go_on) for _ in range(workers)]
         finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
         if any(future.exception() for future in finished):
             failed.set()
@@ -78,15 +76,14 @@ def _drain(lanes: Lanes, worker: str, stop: threading.Event) -> None:
         future.result()
 
 
-def _work(lanes: Lanes, worker: str, budget: MemoryBudget, may_go_on: Callable[[], bool]) -> None:
+def _work(lanes: Lanes, worker: str, may_go_on: Callable[[], bool]) -> None:
     bench = SceneBench(lanes.job.scene, lanes.job.bands, lanes.backend, open_asset=lanes.open_asset)
     try:
         while may_go_on():
             unit = lanes.ledger.claim_unit(lanes.run_id, worker, indices=lanes.indices)
             if unit is None:
                 return
-            with budget.reserve(lanes.job.plan.unit_bytes):
-                _finish(lanes, worker, unit, bench)
+            _finish(lanes, worker, unit, bench)
     finally:
         bench.close()
 

@@ -152,7 +152,7 @@ class Catalog:
         """
 
         def work(conn: Connection) -> dict[str, Any]:
-            named = page_rows(conn, models, limit=1, where=[models.c.name == wanted])
+            named = page_rows(conn, models, limit=1, where=[models.c.name == clean(wanted)])
             return named[0] if named else find_row(conn, models, wanted, noun="model")
 
         return RegisteredModel.model_validate(self.database.read(work))
@@ -182,7 +182,7 @@ class Catalog:
         """A page of runs, newest first; `after` as in `scenes`."""
         where: Sequence[ColumnElement[bool]] = [
             column == value
-            for column, value in ((runs.c.scene_id, scene_id), (runs.c.state, state))
+            for column, value in ((runs.c.scene_id, scene_id and clean(scene_id)), (runs.c.state, state))
             if value is not None
         ]
         rows = self.database.read(lambda conn: page_rows(conn, runs, limit=limit, after=after, where=where))

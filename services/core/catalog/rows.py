@@ -74,7 +74,7 @@ def page_rows(
     key = primary_key(table)
     query = select(table).where(*where).order_by(table.c.created_at.desc(), key.desc()).limit(limit)
     if after is not None:
-        last = conn.execute(select(table.c.created_at).where(key == after)).scalar_one_or_none()
+        last = conn.execute(select(table.c.created_at).where(key == clean(after))).scalar_one_or_none()
         if last is None:
             raise ObjectNotFoundError(f"no page after {after!r}: the catalog's {table.name} have no such entry")
         query = query.where(tuple_(table.c.created_at, key) < (last, after))

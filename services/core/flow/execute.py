@@ -1,10 +1,7 @@
-"""Walk a schedule on one thread, and admit threads only while their peaks fit the memory allowed."""
+"""Walk a schedule on one thread."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-from services.core.errors import MemoryBudgetError
 from services.core.flow.flow import Flow
 from services.core.flow.schedule import BatchOperator, Key, Schedule, Step, build_schedule
 from services.core.flow.tile import Bench, Tile
@@ -39,34 +36,3 @@ def _compute(flow: Flow, step: Step, live: dict[Key, Tile], bench: Bench) -> lis
         return flow.operator.compute_batch(step.outs, tiles, bench)
     (out,) = step.outs
     return [flow.operator.compute(out, tiles, bench)]
-
-
-class MemoryBudget:
-    """Bytes that worker threads may hold together; a thread waits until its whole peak fits."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self._used = 0
-        self._freed = threading.Condition()
-
-    @contextmanager
-    def reserve(self, size_bytes: int) -> Iterator[None]:
-        """Hold `size_bytes` for the length of the block.
-
-        Raises:
-            MemoryBudgetError: More than the whole budget.
-        """
-        if size_bytes > self.limit_bytes:
-            raise MemoryBudgetError(
-                f"one unit of work needs {size_bytes / 2**20:.0f} MiB and {max(self.limit_bytes, 0) / 2**20:.0f} MiB "
-                "are left for it; raise --memory or make --tile-px smaller."
-            )
-        with self._freed:
-            self._freed.wait_for(lambda: self._used + size_bytes <= self.limit_bytes)
-            self._used += size_bytes
-        try:
-            yield
-        finally:
-            with self._freed:
-                self._used -= size_bytes
-                self._freed.notify_all()

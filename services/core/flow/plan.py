@@ -32,7 +32,7 @@ class SourceLayout:
 
     block_shape: tuple[int, int]
     width: int
-    bands_per_block: int  #: bands decoded together: all of a pixel-interleaved file
+    bands_per_block: int  #: bands decoded together: all of the files that are read, as if interleaved by pixel
     sample_bytes: int
 
     @property
@@ -138,7 +138,8 @@ def plan_run(
         height=math.ceil(unit_rows * tile_px * base.step),
         width=math.ceil(batch_cols * tile_px * base.step),
     )
-    cache_bytes = max(MIN_CACHE_BYTES, layout.cache_bytes(reach) * min(allow.workers, len(units)))
+    worker_cache_bytes = layout.cache_bytes(reach)
+    workers = _fit(unit_bytes, worker_cache_bytes, allow, units=len(units), striped=layout.striped)
     return Plan(
         grid=grid,
         units=units,
@@ -147,8 +148,8 @@ def plan_run(
         on_tiles=on_tiles,
         read_bytes=int(schedule.read_pixels * grid.rows / unit_rows * layout.sample_bytes),
         unit_bytes=unit_bytes,
-        cache_bytes=cache_bytes,
-        workers=_fit(unit_bytes, cache_bytes, allow, units=len(units), striped=layout.striped),
+        cache_bytes=max(MIN_CACHE_BYTES, worker_cache_bytes * workers),
+        workers=workers,
     )
 
 
@@ -189,10 +190,11 @@ def _one_by_one(grid: TileGrid, tiles: Window, *, on_tiles: bool) -> Iterator[tu
 
 
 def _fit(unit_bytes: int, cache_bytes: int, allow: Allowance, *, units: int, striped: bool) -> int:
-    """Workers whose peaks fit beside the floor and the cache."""
-    fitting = (allow.memory_bytes - FLOOR_BYTES - cache_bytes) // unit_bytes
+    """Workers whose peaks, each with its part of the block cache, fit beside the floor."""
+    left = allow.memory_bytes - FLOOR_BYTES
+    fitting = min(left // (unit_bytes + cache_bytes), (left - MIN_CACHE_BYTES) // unit_bytes)
     if fitting < 1:
-        least = (FLOOR_BYTES + cache_bytes + unit_bytes) / 2**20
+        least = (FLOOR_BYTES + max(MIN_CACHE_BYTES, cache_bytes) + unit_bytes) / 2**20
         raise MemoryBudgetError(
             f"this run needs at least {least:.0f} MiB and {allow.memory_bytes / 2**20:.0f} MiB are allowed; "
             f"raise --memory{', make a tiled copy with `python -m services.tiler SCENE_ID`' if striped else ''} "
