@@ -62,7 +62,7 @@ def finish(site: Site, task: Task, *, stop: threading.Event) -> Outcome:
         site.ledger.release_dead(run_id, worker_alive)
         with hold_claims(site.ledger, run_id, lease_s=site.settings.lease_s) as worker:
             if site.ledger.claim_assembly(run_id, worker):
-                product = site.catalog.find_product(run_id) or _assemble(site, task, stop)
+                product = site.catalog.find_product(run_id) or _assemble(site, task, worker, stop)
                 break
         if stop.wait(POLL_S):
             raise StoppedError(run_id)
@@ -79,8 +79,11 @@ def take_back_damage(site: Site, task: Task) -> Damage | None:
     return Damage(files=tuple(f"{product.href}/{name}" for name in files), units=units) if files or units else None
 
 
-def _assemble(site: Site, task: Task, stop: threading.Event) -> Product:
-    """The files first, then the row that points to them."""
+def _assemble(site: Site, task: Task, worker: str, stop: threading.Event) -> Product:
+    """The files first, then the row that points to them.
+
+    The claim may be lost on the way, with a database that was away for longer than a lease: it is asked for once more.
+    """
     if missing := site.ledger.pending(task.run.id):
         raise UnitsPendingError(
             f"{missing} units of run {task.run.id} are not done yet; wait for its workers, or compute them with: "
@@ -89,7 +92,14 @@ def _assemble(site: Site, task: Task, stop: threading.Event) -> Product:
     # What the network worked in is free now, a quarter of the process: without this the map would come on top of it.
     trim_heap()
     blocks = _blocks(site, task, stop)
-    product = publish(_spec(site, task), blocks, out=task.run.out, settings=site.settings, scratch=site.scratch)
+    product = publish(
+        _spec(site, task),
+        blocks,
+        out=task.run.out,
+        settings=site.settings,
+        scratch=site.scratch,
+        still_ours=lambda: site.ledger.claim_assembly(task.run.id, worker),
+    )
     site.catalog.add_product(product)
     return product
 

@@ -45,9 +45,9 @@ def out(tmp_path) -> Path:
 def put(out, tmp_path, settings):
     """Publish a spec into `out`."""
 
-    def put(spec, blocks=None, *, to: str | None = None, using: Settings = settings):
+    def put(spec, blocks=None, *, to: str | None = None, using: Settings = settings, **more):
         blocks = make_blocks(spec) if blocks is None else blocks
-        return publish(spec, blocks, out=to or str(out), settings=using, scratch=tmp_path / "scratch")
+        return publish(spec, blocks, out=to or str(out), settings=using, scratch=tmp_path / "scratch", **more)
 
     return put
 
@@ -160,12 +160,15 @@ def test_publishing_again_keeps_the_product_that_stands(put, out):
 
 
 @pytest.mark.parametrize("name", ["map.tif", "item.json", "manifest.json"])
-def test_publishing_again_mends_a_damaged_product(put, out, settings, name):
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"damaged"), Path.unlink], ids=["changed", "gone"])
+def test_publishing_again_mends_a_damaged_product(put, out, settings, name, damage):
     put(make_spec())
-    (out / RUN_ID / name).write_bytes(b"damaged")
+    damage(out / RUN_ID / name)
+    (out / RUN_ID / "notes.txt").write_text("mine")
     product = put(make_spec())
     assert verify_files(product, settings) == ()
     assert names(out) == [RUN_ID]
+    assert names(out / RUN_ID) == sorted([*FILES, "notes.txt"])
 
 
 def test_another_product_under_the_same_run_is_not_overwritten(put, out, settings):
@@ -204,6 +207,12 @@ def test_two_processes_do_not_publish_one_run_at_once(put, out):
         put(make_spec())
     os.close(handle)
     assert put(make_spec()).run_id == RUN_ID
+
+
+def test_who_has_lost_the_claim_publishes_nothing(put, out):
+    with pytest.raises(RunClaimedError, match="another process has taken over"):
+        put(make_spec(), still_ours=lambda: False)
+    assert not out.exists()
 
 
 def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, settings):
@@ -290,6 +299,15 @@ def test_in_s3_a_failed_upload_is_taken_back(bucket, tmp_path):
     with pytest.raises(ObjectNotFoundError):
         StoreOutlet(store).commit(RUN_ID, tmp_path, replace=False)
     assert list(store.list("")) == []
+
+
+@pytest.mark.s3
+def test_in_s3_a_failed_upload_leaves_a_product_that_another_has_finished_meanwhile(put, bucket, tmp_path):
+    uri = f"{bucket.uri}/twice"
+    product = put(make_spec(), to=uri, using=bucket.settings())
+    with pytest.raises(ObjectNotFoundError):  # there is nothing to upload
+        StoreOutlet(open_store(uri, bucket.settings())).commit(RUN_ID, tmp_path, replace=False)
+    assert verify_files(product, bucket.settings()) == ()
 
 
 @pytest.mark.s3

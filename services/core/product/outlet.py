@@ -97,6 +97,8 @@ class FolderOutlet:
                 shutil.rmtree(broken, ignore_errors=True)
                 final.rename(broken)
             _rename(partial, final)
+            if replace:
+                _keep_guests(broken, final)
             shutil.rmtree(broken, ignore_errors=True)
             sync_path(self._root)
 
@@ -127,10 +129,14 @@ class StoreOutlet:
             raise
 
     def _remove(self, run_id: str) -> None:
-        """Best effort, mark first; what stays has no mark, and the next attempt writes the same keys."""
-        for name in reversed(FILES):
-            with suppress(SwathError):
-                self.store.delete(product_key(run_id, name))
+        """Best effort; what stays has no mark, and the next attempt writes the same keys.
+
+        Where a mark stands, the product is whole: another's, or ours and the answer to the last request was lost.
+        """
+        with suppress(SwathError):
+            if not self.store.exists(product_key(run_id, MANIFEST)):
+                for name in FILES:
+                    self.store.delete(product_key(run_id, name))
 
 
 @contextmanager
@@ -164,6 +170,13 @@ def _lock(handle: int, partial: Path) -> None:
             raise
     if not partial.is_dir() or not os.path.samestat(os.fstat(handle), partial.stat()):
         raise RunClaimedError(f"another process has just published this run into {partial.parent}; try again")
+
+
+def _keep_guests(broken: Path, final: Path) -> None:
+    """Take along what others have put beside a product's files."""
+    for guest in broken.iterdir():
+        if guest.name not in FILES:
+            guest.rename(final / guest.name)
 
 
 def _rename(partial: Path, final: Path) -> None:

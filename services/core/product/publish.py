@@ -5,12 +5,12 @@ The blocks are read once and not kept, so memory does not grow with the scene.
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from services.core.errors import ConfigError, ConflictError, CoverageError, ObjectNotFoundError
+from services.core.errors import ConfigError, ConflictError, CoverageError, ObjectNotFoundError, RunClaimedError
 from services.core.model.statistics import Tally
 from services.core.names import parse_run_id, product_key
 from services.core.product.coverage import Coverage, CoverageCount
@@ -23,7 +23,7 @@ from services.core.product.manifest import (
     read_facts,
 )
 from services.core.product.outlet import Outlet, open_outlet
-from services.core.product.spec import ITEM, MANIFEST, MAP, STATISTICS, TILES, ProductSpec
+from services.core.product.spec import FILES, ITEM, MANIFEST, MAP, STATISTICS, TILES, ProductSpec
 from services.core.records import Product
 from services.core.settings import Settings
 from services.core.storage import ObjectStore
@@ -50,7 +50,15 @@ def check_out(out: str, settings: Settings) -> None:
     open_outlet(out, settings).prove()
 
 
-def publish(spec: ProductSpec, blocks: Iterable[UnitBlock], *, out: str, settings: Settings, scratch: Path) -> Product:
+def publish(
+    spec: ProductSpec,
+    blocks: Iterable[UnitBlock],
+    *,
+    out: str,
+    settings: Settings,
+    scratch: Path,
+    still_ours: Callable[[], bool] = lambda: True,
+) -> Product:
     """Write the five files in `scratch` and move them to `<out>/<run id>/`, all or nothing.
 
     Publishing a run again is harmless: the product that stands is kept if map and table have the same bytes and all
@@ -62,6 +70,7 @@ def publish(spec: ProductSpec, blocks: Iterable[UnitBlock], *, out: str, setting
         out: Folder path, `file://` URI, or `s3://bucket/prefix`, where `manifest.json` comes last as the commit mark.
         settings: Of the store.
         scratch: Local folder with room for the map twice.
+        still_ours: Asked right before the files are moved: whether nobody else has taken over meanwhile.
 
     Raises:
         CoverageError: A tile is missing, comes twice, or not one could be computed.
@@ -79,6 +88,8 @@ def publish(spec: ProductSpec, blocks: Iterable[UnitBlock], *, out: str, setting
             return standing
         files[STATISTICS] = read_facts(folder / STATISTICS)
         manifest = _write_documents(spec, coverage, files, folder)
+        if not still_ours():
+            raise RunClaimedError(f"another process has taken over to publish run {run_id}; see `swath runs {run_id}`")
         outlet.commit(run_id, folder, replace=_stands(outlet, run_id))
     return manifest.product(href)
 
@@ -182,7 +193,7 @@ def _published(outlet: Outlet, run_id: str, files: dict[str, FileFacts]) -> Mani
 
 def _stands(outlet: Outlet, run_id: str) -> bool:
     """Whether a product is there, in whatever condition."""
-    return outlet.store.exists(product_key(run_id, MANIFEST))
+    return any(outlet.store.exists(product_key(run_id, name)) for name in FILES)
 
 
 def _read_manifest(store: ObjectStore, run_id: str) -> Manifest:
