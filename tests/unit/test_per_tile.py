@@ -4,14 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.core.errors import ContractError
 from services.core.flow.execute import compute, walk
 from services.core.flow.flow import Flow
+from services.core.flow.per_tile import TileMean
 from services.core.flow.plan import Allowance, SourceLayout, plan_run
 from services.core.flow.schedule import build_schedule
+from services.core.flow.tile import Tile
 from services.core.grid import TileGrid, Window, whole
 from services.core.model.contract import Contract, ModelClass
 from services.core.records import Asset, Band, MaskKind, Scene
@@ -72,6 +74,7 @@ def answer(flow, bench):
     cols=st.integers(1, 5),
     holes=st.booleans(),
 )
+@example(shape=(7, 40), tile_px=4, rows=1, cols=1, holes=True)
 def test_a_map_has_the_same_bytes_however_its_work_is_cut(shape, tile_px, rows, cols, holes):
     valid = np.random.default_rng(2).random(shape) > 0.3 if holes else None
     flow, bench = a_flow(shape, tile_px), MeanBench(pixels(shape), valid)
@@ -165,3 +168,28 @@ def test_the_network_is_not_asked_about_chips_without_a_usable_pixel():
     tile = answer(a_flow((32, 32), CHIP), bench)
     assert bench.chips == 1
     assert tile.mask().tolist() == [[False, False], [False, True]]
+
+
+@pytest.mark.parametrize("valid_elsewhere", [True, False])
+@pytest.mark.parametrize("width", [60, 61, 300])
+def test_a_mean_of_floats_does_not_depend_on_what_lies_around_its_tile(width, valid_elsewhere):
+    """Nor, with that, on blocks and strips; BLAS would round in float32, and another processor elsewhere."""
+    data = np.random.default_rng(5).lognormal(0, 3, (3, 60, width)).astype(np.float32)
+    valid = np.ones((60, width), np.bool_)
+    valid[:, 60:] = valid_elsewhere
+    source = Tile(window=Window(row_off=0, col_off=0, height=60, width=width), data=data, valid=valid)
+    out = Window(row_off=0, col_off=0, height=1, width=-(-width // 60))
+    score = TileMean(60, 1.0).compute(out, (source,), None).data[0, 0, 0]
+    expected = sum(np.ascontiguousarray(row).sum(dtype=np.float64) for row in data[:, :, :60].reshape(-1, 60))
+    assert score == np.float32(expected / (3 * 60 * 60))
+
+
+def test_sums_of_small_integers_are_exact_and_the_same_by_either_way():
+    data = np.random.default_rng(6).integers(0, 2**16, (2, 600, 700)).astype(np.float32)
+    window = whole((600, 700))
+    means = [
+        TileMean(700, 1.0, _small_integers=small).compute(whole((1, 1)), (Tile(window=window, data=data),), None).data
+        for small in (True, False)
+    ]
+    assert means[0].tobytes() == means[1].tobytes()
+    assert means[0][0, 0, 0] == np.float32(data.astype(np.int64).sum() / data.size)

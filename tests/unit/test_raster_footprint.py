@@ -60,13 +60,22 @@ def test_the_whole_earth_is_the_whole_earth(left: float) -> None:
     assert shape.area == pytest.approx(360 * 180)
 
 
-@pytest.mark.parametrize(("crs", "pole"), [("EPSG:3413", 90), ("EPSG:3031", -90)])
+@pytest.mark.parametrize(
+    ("crs", "pole"), [("EPSG:3413", 90), ("EPSG:3031", -90), ("EPSG:6931", 90), ("EPSG:6932", -90)]
+)
 def test_a_scene_over_a_pole_reaches_it_all_around(crs: str, pole: float) -> None:
     shape, bbox = outline(place(crs, Affine(10_000, 0, -500_000, 0, -10_000, 500_000)))
     assert (bbox[0], bbox[2]) == (-180, 180)
     assert pole in (bbox[1], bbox[3])
     assert shape.contains(shapely.Point(77, pole * 0.99))
     assert shape.is_valid
+
+
+@pytest.mark.parametrize("crs", ["EPSG:6931", "EPSG:6932"])
+@pytest.mark.parametrize("off_m", [0, 12_500, 300_000])
+def test_pixels_on_and_about_a_pole_have_their_size(crs: str, off_m: float) -> None:
+    grid = place(crs, Affine(25_000, 0, off_m - 1_250_000, 0, -25_000, 1_250_000))
+    assert ground_gsd_m(grid) == pytest.approx(25_000, rel=1e-3)
 
 
 def test_a_full_disk_whose_corners_miss_the_earth_has_no_outline() -> None:

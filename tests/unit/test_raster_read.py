@@ -57,6 +57,7 @@ def test_numbers_of_every_type_come_as_rasterio_gives_them(tmp_path: Path, dtype
     [
         *(("uint8", 0), ("uint16", 65535), ("int16", -32768), ("int32", -(2**31)), ("uint32", 2**32 - 1)),
         *(("int64", -9999), ("float32", -9999), ("float32", float("nan")), ("float32", -3.4028234663852886e38)),
+        *(("float32", float("inf")), ("float32", float("-inf")), ("float64", float("-inf"))),
         *(("float64", -1.2676506e30), ("float64", float("nan")), ("float64", 0.1)),
     ],
 )
@@ -102,6 +103,38 @@ def test_alpha_is_a_mask_and_not_a_band(tmp_path: Path, dtype: str) -> None:
     scene = open_scene([str(path)])
     assert [band.name for band in scene.bands] == ["red", "green", "blue"]
     assert_like_rasterio(path, scene)
+
+
+@pytest.mark.parametrize("alpha_at", [0, 2, 4])
+def test_alpha_is_a_mask_wherever_it_stands_among_however_many_bands(tmp_path: Path, alpha_at: int) -> None:
+    pixels = ramp((5, *SHAPE))
+    pixels[alpha_at] = np.where(ramp(SHAPE) % 5 > 0, 65535, 0)
+    kinds = [ColorInterp.undefined] * 5
+    kinds[alpha_at] = ColorInterp.alpha
+    path = write_raster(tmp_path / "a.tif", pixels, colorinterp=kinds, nodata=7, **TILED)
+    scene = open_scene([str(path)])
+    read, valid = SceneReader(scene, scene.bands).read(whole(SHAPE))
+    np.testing.assert_array_equal(read, np.delete(pixels, alpha_at, axis=0))
+    np.testing.assert_array_equal(valid, pixels[alpha_at] > 0)
+
+
+def test_a_mask_for_each_band_is_refused(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", ramp((2, *SHAPE)))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="NO"):
+        mask = write_raster(tmp_path / "a.tif.msk", ramp((2, *SHAPE), "uint8"))
+        with rasterio.open(mask, "r+") as dataset:
+            dataset.update_tags(INTERNAL_MASK_FLAGS_1=0, INTERNAL_MASK_FLAGS_2=0)
+    with pytest.raises(UnreadableSceneError, match=r"a\.tif has a mask for each of its bands"):
+        open_scene([str(path)])
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", ramp((2, *SHAPE)))
+    write_raster(tmp_path / "a.tif.msk", ramp((75, 105), "uint8"))
+    with pytest.raises(
+        UnreadableSceneError, match=r"a\.tif\.msk has 75 by 105 pixels, and the file it masks 150 by 210"
+    ):
+        open_scene([str(path)])
 
 
 def test_bands_come_in_the_order_asked_for_and_may_repeat(tmp_path: Path) -> None:

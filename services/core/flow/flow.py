@@ -31,6 +31,8 @@ from services.core.model.contract import Contract
 from services.core.model.preprocess import Normalisation, plan_normalisation
 from services.core.records import Band, Scene
 
+_SMALL_INTEGERS = {"uint8", "int8", "uint16", "int16"}
+
 
 @dataclass(frozen=True, eq=False)
 class Flow:
@@ -145,7 +147,9 @@ class Flow:
 
     def tile_mean(self, tile_px: int, factor: float) -> "Flow":
         """One score per tile, on the tile grid."""
-        return self.then(TileMean(tile_px, factor))
+        stored = isinstance(self.operator, Read)
+        dtypes = {band.dtype for band in self.scene.bands if band.name in self.layer.bands}
+        return self.then(TileMean(tile_px, factor, _small_integers=stored and dtypes <= _SMALL_INTEGERS))
 
     def argmax(self) -> "Flow":
         """The likeliest class of each pixel."""

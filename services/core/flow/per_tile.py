@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.core.errors import ContractError
 from services.core.flow.mirror import mirror_fill
@@ -136,7 +137,7 @@ class BlendTiles:
     shape: tuple[int, int]  #: (rows, cols) of tiles
     across: int  #: tiles along one side of a chip
     name: ClassVar[str] = "blend-tiles"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def layer(self, inputs: tuple[Layer, ...]) -> Layer:
         return Layer(bands=(*self.classes, "valid_fraction"), shape=self.shape, step=inputs[0].step)
@@ -154,7 +155,7 @@ class BlendTiles:
         chips = np.concatenate([tile.data for tile in tiles], axis=2)  # (K + cells, rows, cols) of chips
         first = tiles[0].window
         held = Window(row_off=first.row_off, col_off=first.col_off, height=first.height, width=len(tiles))
-        usable = chips[count:].mean(axis=0)
+        usable = sum(chips[count:]) / across**2  # one by one: a reduction would take another order for a single chip
         total = np.zeros((count, *out.shape), np.float32)
         weight, fraction = np.zeros(out.shape, np.float32), np.zeros(out.shape, np.float32)
         for cell in reversed(range(across**2)):  # row-major over the chips of a tile: every tile adds them in one order
@@ -178,13 +179,15 @@ class BlendTiles:
 class TileMean:
     """Mean over a tile's valid pixels and all bands, times one constant: bands `score` and `valid_fraction`.
 
-    Sums are taken in float64 and the mean is rounded once, to float32.
+    Sums are taken in float64, row by row, and the mean is rounded once, to float32: the same number on any processor,
+    however the scene is stored and whatever is not valid around the tile.
     """
 
     tile_px: int
     factor: float
+    _small_integers: bool = False  #: of 16 bits at most, so that sums may be taken in a faster way
     name: ClassVar[str] = "tile-mean"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def layer(self, inputs: tuple[Layer, ...]) -> Layer:
         return _tile_layer(inputs[0], self.tile_px, ("score", "valid_fraction"))
@@ -196,23 +199,29 @@ class TileMean:
         del bench
         data = np.zeros((2, out.size), np.float32)
         for index, part in enumerate(_parts(tiles[0], out, self.tile_px)):
-            bands, usable = len(part.data), part.window.size
-            total = _sum(part.data) if part.valid is None else float(part.data[:, part.valid].sum(dtype=np.float64))
+            bands, usable, values = len(part.data), part.window.size, part.data
             if part.valid is not None:
-                usable = int(np.count_nonzero(part.valid))
+                usable, values = int(np.count_nonzero(part.valid)), np.where(part.valid, values, np.float32(0))
             if usable:
+                total = _sum_integers(values) if self._small_integers else float(_sum_rows(values).sum())
                 data[0, index] = total / (usable * bands) * self.factor
             data[1, index] = usable / part.window.size
         return Tile(window=out, data=data.reshape(2, *out.shape), valid=(data[1] > 0).reshape(out.shape))
 
 
-#: Numbers below 2**16 are summed exactly in float32 this many at a time, in whatever order: 8 and 16 bit imagery.
+def _sum_rows(values: Pixels) -> NDArray[np.float64]:
+    """(C, H) sums of the rows of (C, H, W): of each by itself, for how rows follow each other in memory varies."""
+    sums: NDArray[np.float64] = values.sum(axis=-1, dtype=np.float64)
+    return sums
+
+
+#: Numbers below 2**16 are summed exactly in float32 this many at a time, in whatever order.
 _EXACT_PX = 256
 _ONES = np.ones(_EXACT_PX, np.float32)
 
 
-def _sum(values: Pixels) -> float:
-    """Sum of (C, H, W) in float64, without converting the whole array: short rows first, by BLAS, twice as fast."""
+def _sum_integers(values: Pixels) -> float:
+    """Sum of (C, H, W) without converting the whole array to float64: short rows first, by BLAS, twice as fast."""
     width = values.shape[-1]
     starts = range(0, width, _EXACT_PX)
     parts = (values[..., start : start + _EXACT_PX] @ _ONES[: min(_EXACT_PX, width - start)] for start in starts)

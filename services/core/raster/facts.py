@@ -42,6 +42,7 @@ class RasterFacts:
     has_gcps: bool
     has_rpcs: bool
     mask: MaskKind
+    alpha: int | None  #: the band, where the mask is ALPHA
     layers: tuple[LayerFacts, ...]
     tags: dict[str, str]
     imagery: dict[str, str]  #: GDAL's IMAGERY domain
@@ -60,8 +61,13 @@ def read_facts(path: Path, href: str) -> RasterFacts:
     _check_name(path)
     path = path.absolute()  # a bare name may be an instruction to GDAL, an absolute path to a regular file is none
     driver = sniff_driver(path)
-    _check_mask_file(path)
+    mask_shape = _check_mask_file(path)
     with gdal_settings(), open_raster(path, driver) as dataset, translated(str(path)):
+        if mask_shape is not None and mask_shape != dataset.shape:
+            mask, image = (" by ".join(map(str, shape)) for shape in (mask_shape, dataset.shape))
+            raise UnreadableSceneError(
+                f"{path}.msk has {mask} pixels, and the file it masks {image}; make it again or remove it"
+            )
         if driver == "GTiff":
             check_blocks(dataset, path)
             check_mask(path)
@@ -83,8 +89,10 @@ def dataset_facts(dataset: Any, path: Path, href: str, *, driver: Driver, size_b
     Raises:
         UnreadableSceneError: It holds no measurements.
     """
-    layers = _layers(dataset, path)
-    mask = _mask_kind(dataset, layers)
+    wanted = _data_bands(dataset, path)
+    alpha = next((at + 1 for at, color in enumerate(dataset.colorinterp) if color is ColorInterp.alpha), None)
+    mask = _mask_kind(dataset, wanted, alpha, path)
+    layers = _layers(dataset, wanted, silent=mask in {MaskKind.MASK, MaskKind.ALPHA})
     return RasterFacts(
         href=href,
         path=path,
@@ -96,6 +104,7 @@ def dataset_facts(dataset: Any, path: Path, href: str, *, driver: Driver, size_b
         has_gcps=bool(dataset.gcps[0]),
         has_rpcs=dataset.rpcs is not None,
         mask=mask,
+        alpha=alpha if mask is MaskKind.ALPHA else None,
         layers=layers,
         tags=dataset.tags(),
         imagery=dataset.tags(ns="IMAGERY"),
@@ -104,7 +113,8 @@ def dataset_facts(dataset: Any, path: Path, href: str, *, driver: Driver, size_b
     )
 
 
-def _layers(dataset: Any, path: Path) -> tuple[LayerFacts, ...]:
+def _data_bands(dataset: Any, path: Path) -> list[int]:
+    """Positions of the bands that hold measurements."""
     skip = {ColorInterp.alpha, ColorInterp.palette}
     colors = dataset.colorinterp
     wanted = [at for at in range(dataset.count) if colors[at] not in skip]
@@ -116,8 +126,12 @@ def _layers(dataset: Any, path: Path) -> tuple[LayerFacts, ...]:
             raise UnreadableSceneError(
                 f"{path} holds complex numbers ({dataset.dtypes[at]}); convert them to amplitude or intensity first"
             )
-    # Where a mask or alpha stands, GDAL lets it speak alone.
-    silent = any(flag in dataset.mask_flag_enums[wanted[0]] for flag in (MaskFlags.per_dataset, MaskFlags.alpha))
+    return wanted
+
+
+def _layers(dataset: Any, wanted: list[int], *, silent: bool) -> tuple[LayerFacts, ...]:
+    """`silent`: a mask or an alpha band stands, and speaks alone."""
+    colors = dataset.colorinterp
     return tuple(
         LayerFacts(
             bidx=at + 1,
@@ -132,13 +146,19 @@ def _layers(dataset: Any, path: Path) -> tuple[LayerFacts, ...]:
     )
 
 
-def _mask_kind(dataset: Any, layers: tuple[LayerFacts, ...]) -> MaskKind:
-    flags = dataset.mask_flag_enums[layers[0].bidx - 1]
-    if MaskFlags.alpha in flags:
-        return MaskKind.ALPHA
-    if MaskFlags.per_dataset in flags:
+def _mask_kind(dataset: Any, wanted: list[int], alpha: int | None, path: Path) -> MaskKind:
+    """A mask, else an alpha band, wherever it stands (GDAL sees only that of two or four bands), else nodata."""
+    flags = [dataset.mask_flag_enums[at] for at in wanted]
+    if any(not each for each in flags):
+        raise UnreadableSceneError(
+            f"{path} has a mask for each of its bands; make one of them all first, e.g. with gdal_translate -mask"
+        )
+    if MaskFlags.per_dataset in flags[0] and MaskFlags.alpha not in flags[0]:
         return MaskKind.MASK
-    return MaskKind.NODATA if any(layer.nodata is not None for layer in layers) else MaskKind.NONE
+    if alpha is not None:
+        return MaskKind.ALPHA
+    silent = all(dataset.nodatavals[at] is None for at in wanted)
+    return MaskKind.NONE if silent else MaskKind.NODATA
 
 
 def _sidecars(dataset: Any, path: Path) -> tuple[Path, ...]:
@@ -147,12 +167,14 @@ def _sidecars(dataset: Any, path: Path) -> tuple[Path, ...]:
     return tuple(sorted(p for p in named if p != path and p.suffix.lower() != ".ovr" and p.is_file()))
 
 
-def _check_mask_file(path: Path) -> None:
-    """GDAL opens NAME.msk with any driver that fits; only a whole TIFF may get that far."""
+def _check_mask_file(path: Path) -> tuple[int, int] | None:
+    """(height, width) of NAME.msk, if there is one: GDAL opens it with any driver, so only a whole TIFF may pass."""
     mask = path.with_name(path.name + ".msk")
     if not mask.exists():
-        return
+        return None
     if sniff_driver(mask) != "GTiff":
         raise UnreadableSceneError(f"{mask} is not a GeoTIFF mask; remove it or make it again")
     with gdal_settings(), open_raster(mask, "GTiff") as dataset, translated(str(mask)):
         check_blocks(dataset, mask)
+        shape: tuple[int, int] = dataset.shape
+        return shape

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.warp import transform as warp_points
 
 from services.core.boxes import BBox
-from services.core.raster.gdal import GDAL_FAULTS, gdal_settings
+from services.core.raster.gdal import GDAL_FAULTS, NO_PLACE, gdal_settings
 from services.core.raster.georef import Place
 
 Degrees = NDArray[np.float64]
@@ -56,7 +56,7 @@ def ground_gsd_m(place: Place) -> float:
     lonlat = _to_degrees(place, cols, rows)
     if lonlat is None or not np.isfinite(lonlat).all():
         return nominal if nominal is not None else _planet_gsd_m(place)
-    measured = math.sqrt(_area_m2(lonlat[1] - lonlat[0], lonlat[3] - lonlat[2], lonlat[:, 1].mean()))
+    measured = math.sqrt(_area_m2(lonlat))
     if nominal is not None and abs(measured / nominal - 1) <= 0.02:
         return nominal
     return measured
@@ -70,12 +70,12 @@ def _planet_gsd_m(place: Place) -> float:
     return math.sqrt(abs(place.transform.determinant) * math.cos(math.radians(lat))) * per_unit
 
 
-def _area_m2(right: Degrees, down: Degrees, lat: float) -> float:
-    """Of the parallelogram between two short steps, (dlon, dlat) each, at a latitude."""
-    (x1, y1), (x2, y2) = (
-        (math.remainder(dlon, 360) * math.cos(math.radians(lat)), dlat) for dlon, dlat in (right, down)
-    )
-    return float(abs(x1 * y2 - x2 * y1)) * math.radians(_RADIUS_M) ** 2
+def _area_m2(lonlat: Degrees) -> float:
+    """Of the parallelogram between two short steps, given by the ends of each; in space, for poles are no exception."""
+    lon, lat = np.radians(lonlat).T
+    points = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    right, down = points[1] - points[0], points[3] - points[2]
+    return float(np.linalg.norm(np.cross(right, down))) * _RADIUS_M**2
 
 
 def _edge_pixels(shape: tuple[int, int]) -> tuple[Degrees, Degrees]:
@@ -105,8 +105,11 @@ def _unwrap(lonlat: Degrees) -> Degrees:
 
 def _pole_inside(place: Place) -> float:
     """Latitude of the pole within the raster: +90 or -90."""
-    with gdal_settings():
-        xs, ys = warp_points(_WGS84, place.crs, [0.0], [90.0])
+    try:
+        with gdal_settings():
+            xs, ys = warp_points(_WGS84, place.crs, [0.0], [90.0])
+    except NO_PLACE:
+        return -90.0
     if not (math.isfinite(xs[0]) and math.isfinite(ys[0])):
         return -90.0
     col, row = ~place.transform @ (xs[0], ys[0])

@@ -91,6 +91,7 @@ def _described(facts: RasterFacts, body: bytes, names: Sequence[str], name: str)
         block_shape=facts.block_shape,
         transform=(a, b, c, d, e, f),
         mask=mask,
+        alpha=facts.alpha,
     )
     scene = Scene(
         id=f"image-{digest[:10]}",

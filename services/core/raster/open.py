@@ -148,6 +148,7 @@ def _asset(href: str, facts: RasterFacts, place: Place, bands: Sequence[Band], p
         block_shape=facts.block_shape,
         transform=_six(place),
         mask=mask,
+        alpha=facts.alpha,
         sidecars=tuple(str(path) for path in facts.sidecars),
         sidecar_sha256=tuple(file_sha256(path) for path in facts.sidecars),
     )
@@ -166,6 +167,8 @@ def _digest(assets: Sequence[Asset], bands: Sequence[Band], place: Place) -> str
         "bands": [band.model_dump(mode="json") for band in bands],
         "grid": [crs_text(place.crs), _six(place), place.shape],
     }
+    if any(asset.alpha is not None for asset in assets):
+        table["alpha"] = [asset.alpha for asset in assets]
     return hashlib.sha256(json.dumps(table, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -24,6 +24,8 @@ Fetch = Callable[[str], Path]
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _REMOTE = ("s3://", "http://", "https://")
 _ITEM_BYTES = 2**24
+#: A Sentinel-2 product's folder, by whatever suffix copies of it go.
+_PRODUCT = re.compile(r".*\.SAFE$|S2[A-Z]_MSIL\w+_N\d{4}_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,5 +184,5 @@ def _stem(href: str) -> str:
 
 def _said(paths: Sequence[Path]) -> str:
     """File names and the product folder they lie in, which carries mission and processing baseline."""
-    folders = {part for path in paths for part in path.parts if part.endswith(".SAFE")}
+    folders = {part for path in paths for part in path.parts if _PRODUCT.match(part)}
     return " ".join(sorted(folders) + [path.name for path in paths])

@@ -72,5 +72,7 @@ def _not_nodata(layer: NDArray[Any], band: Band) -> Valid:
 
 def _near(nodata: float, dtype: np.dtype[Any]) -> tuple[float, float]:
     """What counts as this nodata, within what the type can hold."""
+    if np.isinf(nodata):
+        return nodata, nodata
     room, limit = _FLOAT_TOLERANCE * abs(nodata), float(np.finfo(dtype).max)
     return max(nodata - room, -limit), min(nodata + room, limit)
