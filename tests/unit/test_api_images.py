@@ -14,6 +14,8 @@ from services.api.refusals import ImageError, MediaTypeError, TooLargeError
 from services.api.sniff import sniff
 from services.core.errors import BandMismatchError, ContractError, UnreadableSceneError
 from services.core.model.preprocess import Normalisation
+from services.core.raster.memory import open_image
+from services.core.raster.open import open_scene
 from tests.served import CHIP_PX, encode, make_pixels
 
 MOST = 10**6
@@ -25,15 +27,16 @@ def write_tiff(pixels: np.ndarray, **profile: object) -> bytes:
     count, height, width = pixels.shape
     placed = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 49e5)}
     options = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": pixels.dtype, **placed}
-    tags, scales = profile.pop("descriptions", None), profile.pop("scales", None)
+    names, scales, tags = (profile.pop(key, None) for key in ("descriptions", "scales", "tags"))
     with rasterio.MemoryFile() as memory:
         with memory.open(**{**options, **profile}) as target:
             if pixels.size:
                 target.write(pixels)
-            if tags:
-                target.descriptions = tags
+            if names:
+                target.descriptions = names
             if scales:
                 target.scales = scales
+            target.update_tags(**(tags or {}))
         return memory.read()
 
 
@@ -155,6 +158,24 @@ def test_all_bands_of_sentinel_by_their_names_need_no_scale(contract):
     names = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
     picture = decode_tiff(write_tiff(numbers), contract, names=names, max_pixels=MOST)
     assert picture.norm.drawing is not None
+
+
+@pytest.mark.parametrize(
+    ("tags", "offset"),
+    [
+        ({"TIFFTAG_DATETIME": "2023:07:01 10:00:00"}, -0.1),
+        ({"TIFFTAG_DATETIME": "2019:07:01 10:00:00"}, 0.0),
+        ({"PRODUCT_URI": "S2A_MSIL1C_20190701T100000_N0500_R022_T32UPU_20230701T120000.SAFE"}, -0.1),
+    ],
+)
+def test_date_and_product_in_the_tags_decide_the_offset_as_for_a_file_on_disk(tmp_path, tags, offset):
+    names = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+    body = write_tiff(np.full((13, CHIP_PX, CHIP_PX), 2750, np.uint16), descriptions=names, tags=tags)
+    (tmp_path / "stack.tif").write_bytes(body)
+    on_disk = open_scene([str(tmp_path / "stack.tif")])
+    with open_image(body) as image:
+        assert image.scene.bands == on_disk.bands
+        assert {band.offset for band in image.scene.bands} == {offset}
 
 
 def test_what_is_missing_is_said_in_one_sentence_with_the_words_of_a_request(contract):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.core.errors import RequestError
+from services.core.raster.dates import resolve_time
 from services.core.raster.facts import LayerFacts, RasterFacts
 from services.core.raster.scale import SENTINEL_STACK, UNKNOWN, Scale, sensor_nodata, sensor_scale
 from services.core.raster.sensors import (
@@ -49,6 +50,30 @@ class Hearsay:
 
     said: tuple[str, ...]  #: platform, title and file names, the most trusted first
     acquired_at: datetime | None
+
+
+#: What GDAL and other converters carry over from a product's own metadata.
+_PRODUCT_TAGS = ("PRODUCT_URI", "SPACECRAFT_NAME", "PROCESSING_LEVEL")
+
+
+def hear(
+    parts: Sequence[Part],
+    *,
+    said: str = "",
+    title: str = "",
+    platform: str | None = None,
+    acquired_at: datetime | None = None,
+) -> Hearsay:
+    """What files say in their tags and names, behind what is said about them from outside."""
+    at = acquired_at
+    for part in parts:
+        at = at or resolve_time(part.facts.path.name, part.facts.tags, part.facts.imagery)
+        at = at or resolve_time(part.facts.tags.get("PRODUCT_URI", ""), {}, {})
+    at = at or resolve_time(title, {}, {})
+    names = " ".join(part.facts.path.name for part in parts)
+    platform = platform or parts[0].facts.imagery.get("SATELLITEID", "")
+    tagged = " ".join(part.facts.tags[key] for part in parts for key in _PRODUCT_TAGS if key in part.facts.tags)
+    return Hearsay(said=(platform, said, names, tagged), acquired_at=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rasterio.io import MemoryFile
 
 from services.core.errors import GeoreferenceError, RequestError, UnreadableSceneError
-from services.core.raster.bands import Hearsay, Part, build_bands
+from services.core.raster.bands import Part, build_bands, hear
 from services.core.raster.facts import RasterFacts, dataset_facts
 from services.core.raster.footprint import ground_gsd_m
 from services.core.raster.gdal import gdal_settings, open_raster, translated
@@ -75,7 +75,8 @@ def _described(facts: RasterFacts, body: bytes, names: Sequence[str], name: str)
     if names and len(names) != len(facts.layers):
         raise RequestError(f"the image has {len(facts.layers)} bands, but {len(names)} are named")
     hints = tuple(user_hint(each) for each in names)
-    bands = build_bands((Part(facts=facts, hints=hints),), Hearsay(said=(), acquired_at=None))
+    parts = (Part(facts=facts, hints=hints),)
+    bands = build_bands(parts, hear(parts))
     place = _place(facts)
     mask = facts.mask
     if mask is MaskKind.NONE and any(band.nodata is not None for band in bands):

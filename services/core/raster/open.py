@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.core.errors import BandMismatchError
-from services.core.raster.bands import Hearsay, Part, build_bands
-from services.core.raster.dates import resolve_time
+from services.core.raster.bands import Part, build_bands, hear
 from services.core.raster.facts import RasterFacts, read_facts
 from services.core.raster.footprint import ground_gsd_m, plan_footprint
 from services.core.raster.georef import Bounds, Place, corners, crs_text, resolve_place
 from services.core.raster.href import shown_href
-from services.core.raster.sources import Gathered, Input, gather_inputs
+from services.core.raster.sources import Input, gather_inputs
 from services.core.raster.table import parse_table
 from services.core.records import Asset, Band, MaskKind, Scene
 from services.core.storage.files import file_sha256
@@ -23,8 +22,6 @@ Fetch = Callable[[str], Path]
 
 _SLUG_CHARS = 40
 _DIGEST_CHARS = 10
-#: What GDAL and other converters carry over from a product's own metadata.
-_PRODUCT_TAGS = ("PRODUCT_URI", "SPACECRAFT_NAME", "PROCESSING_LEVEL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +56,13 @@ def open_scene(sources: Sequence[str], *, options: OpenOptions | None = None, fe
     parts = tuple(Part(facts=read_facts(one.path, shown_href(one.href)), hints=one.hints) for one in gathered.inputs)
     places = [_place(one, part.facts, options) for one, part in zip(gathered.inputs, parts, strict=True)]
     place = _common_grid(parts, places)
-    heard = _hear(gathered, parts)
+    heard = hear(
+        parts,
+        said=gathered.said,
+        title=gathered.title,
+        platform=gathered.platform,
+        acquired_at=gathered.acquired_at,
+    )
     table = parse_table(parts[0].facts) if len(parts) == 1 and not options.names else None
     bands = table.bands if table else build_bands(parts, heard)
     assets = tuple(
@@ -91,18 +94,6 @@ def _place(one: Input, facts: RasterFacts, options: OpenOptions) -> Place:
     crs = options.crs or (one.crs if facts.crs is None else None)
     bounds = options.bounds or (one.bounds if facts.transform.is_identity else None)
     return resolve_place(facts, crs=crs, bounds=bounds)
-
-
-def _hear(gathered: Gathered, parts: Sequence[Part]) -> Hearsay:
-    at = gathered.acquired_at
-    for part in parts:
-        at = at or resolve_time(part.facts.path.name, part.facts.tags, part.facts.imagery)
-        at = at or resolve_time(part.facts.tags.get("PRODUCT_URI", ""), {}, {})
-    at = at or resolve_time(gathered.title, {}, {})
-    names = " ".join(part.facts.path.name for part in parts)
-    platform = gathered.platform or parts[0].facts.imagery.get("SATELLITEID", "")
-    tagged = " ".join(part.facts.tags[key] for part in parts for key in _PRODUCT_TAGS if key in part.facts.tags)
-    return Hearsay(said=(platform, gathered.said, names, tagged), acquired_at=at)
 
 
 def _common_grid(parts: Sequence[Part], places: Sequence[Place]) -> Place:
