@@ -13,6 +13,7 @@ from services.core.model.backends import open_backend
 from services.core.model.contract import ModelClass, Rendering
 from services.core.model.networks.registry import build_network
 from services.core.model.parity import check_parity
+from services.training import pack_images as pack_images_module
 from services.training.augment import Augmentation, Augmenter
 from services.training.classification import ImagePlan, Trained, cross_validate, train_images
 from services.training.export import onnx_bytes
@@ -65,7 +66,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="module")
 def report(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> ImageReport:
-    return pack_images(trained, images(), PLAN, tmp_path_factory.mktemp("packed") / "tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack_images_module, "_PART", 4)  # fewer than are held, as with any real data
+        return pack_images(trained, images(), PLAN, tmp_path_factory.mktemp("packed") / "tiny")
 
 
 def test_an_augmented_image_is_the_image_in_one_of_eight_positions() -> None:
@@ -253,6 +256,11 @@ def test_the_package_states_what_it_does_on_images_it_never_saw(report: ImageRep
     assert "figures/confusion.png" in report.package.files
     assert "**100.00 %** of the 8 images" in report.package.card
     assert report.package.contract.rendering == Rendering()
+
+
+def test_bf16_is_judged_by_every_held_image(report: ImageReport, trained: Trained) -> None:
+    assert report.package.metrics["bf16_against_fp32"]["answers"] == len(trained.held) == 8
+    assert "% of 8 answers stay the same" in report.package.card
 
 
 def test_the_package_answers_alike_in_every_library_and_format(report: ImageReport) -> None:
