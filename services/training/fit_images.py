@@ -20,6 +20,10 @@ from services.training.muon import Muon
 
 Weights = dict[str, Tensor]  #: a network's state, by name
 
+#: One more with every change after which equal inputs give other weights: of this loop, of augmentation, optimisers
+#: and rates, or of the network's page. A checkpoint of before such a change is refused.
+REVISION = 1
+
 _NAME = "training.safetensors"
 
 
