@@ -14,7 +14,8 @@ from services.core.errors import RequestError
 from services.core.model.contract import Contract
 from services.core.model.networks.registry import build_network
 from services.training.augment import Augmentation
-from services.training.fit_images import REVISION, Fitted, ImageEpoch, ImageTrainer, Part
+from services.training.fit_images import REVISION, ImageEpoch, ImageTrainer, Part
+from services.training.fitted import Fitted
 from services.training.image_recipe import ImageRecipe
 from services.training.image_schedule import Schedule
 from services.training.images import LabelledImages

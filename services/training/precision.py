@@ -41,6 +41,12 @@ class Agreement:
         }
 
 
+def computes_bf16() -> bool:
+    """Whether this CPU multiplies in bfloat16 natively; elsewhere it would only be slower."""
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+
+
 def bf16_agreement(network: nn.Module, pixels: Pixels, part: Valid) -> Agreement:
     """Compare on a chip in the middle of `part`.
 
