@@ -143,7 +143,7 @@ def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None
 
 
 def _threads(settings: Settings) -> int:
-    return settings.workers or os.cpu_count() or 1
+    return settings.workers or len(os.sched_getaffinity(0))
 
 
 def _write(folder: Path, package: ModelPackage, verdict: "ImageVerdict | SceneVerdict", report: dict[str, Any]) -> None:
