@@ -493,6 +493,14 @@ def test_a_mistake_is_one_sentence(swath: Swath, data: Path, words: tuple[str, .
     assert said in answer.err
 
 
+def test_an_evaluation_keeps_busy_only_the_cores_that_it_may_use(
+    swath: Swath, packed: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5})
+    answer = swath("models", "evaluate", packed["right"], "--data", data, "--json")
+    assert answer.json["threads"] == 3
+
+
 def test_an_image_that_is_damaged_is_named(swath: Swath, packed: dict[str, Path], tmp_path: Path) -> None:
     bad = write_zip(tmp_path / "bad.zip", image_files() | {"Red/cut.png": image_bytes((1, 2, 3))[:-150]})
 
