@@ -10,6 +10,7 @@ from services.cli.keys_app import keys_app
 from services.cli.models_app import models_app
 from services.cli.options import Debug, Json, Limit, leave
 from services.cli.train_app import train_app
+from services.core.boxes import parse_bbox
 from services.core.errors import RequestError, SwathError
 
 app = typer.Typer(
@@ -79,7 +80,7 @@ def run(
 
     del debug
     options = RunOptions(
-        model=model, out=out, tile_px=tile_px, gsd_m=gsd, bbox=_box(bbox), engine=engine, as_json=as_json
+        model=model, out=out, tile_px=tile_px, gsd_m=gsd, bbox=parse_bbox(bbox), engine=engine, as_json=as_json
     )
     leave(run_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
 
@@ -104,7 +105,7 @@ def plan(
     from services.cli.run import RunOptions, plan_scenes
 
     del debug
-    options = RunOptions(model=model, tile_px=tile_px, gsd_m=gsd, bbox=_box(bbox), as_json=as_json)
+    options = RunOptions(model=model, tile_px=tile_px, gsd_m=gsd, bbox=parse_bbox(bbox), as_json=as_json)
     leave(plan_scenes(_sources(scenes, band, bands, crs, bounds), options, workers=workers, memory=memory))
 
 
@@ -237,12 +238,6 @@ def demo(
 
     del debug
     leave(demo_command(scene or None, out=out, model=model or None))
-
-
-def _box(text: str | None) -> tuple[float, float, float, float] | None:
-    from services.core.boxes import parse_bbox
-
-    return parse_bbox(text)
 
 
 def _sources(

@@ -9,11 +9,11 @@ from typing import Any
 
 from services.cli.output import print_facts, print_json, print_table, say
 from services.core.catalog.stages import Stages
-from services.core.errors import ObjectNotFoundError, RequestError, StorageRefusedError
+from services.core.errors import ObjectNotFoundError, PackageError, RequestError, StorageRefusedError
 from services.core.log import configure_logging
 from services.core.model.package import ModelPackage, load_package, shipped_names, shipped_package
 from services.core.model.package_save import save_package
-from services.core.records import ModelStage, StageChange
+from services.core.records import ModelStage, RegisteredModel, StageChange
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
 
@@ -88,23 +88,30 @@ def export_model(wanted: str, *, out: str, only_onnx: bool, as_json: bool) -> in
     return 0
 
 
-def promotable(site: Site, wanted: str) -> tuple[ModelPackage, ModelPackage | None, int]:
-    """(package, incumbent, after): a registered package, or a shipped one, by name; and what its name means here.
-
-    `incumbent` is None where the name means nothing. `after` is the name's last step before that was looked up, so
-    that whoever takes one since then is noticed by `Stages.promote`.
-    """
-    stages = Stages(site.catalog)
-    if wanted in shipped_names() and stages.production(wanted) is None:
+def promotable(site: Site, wanted: str) -> RegisteredModel:
+    """A registered package, or a shipped one by its name, which is registered by it; no file of it is looked at."""
+    if wanted in shipped_names() and Stages(site.catalog).production(wanted) is None:
         site.models.keep(shipped_package(wanted))
         wanted = shipped_package(wanted).digest
-    found = site.models.registered(wanted)
-    candidate = site.models.by_digest(found.digest)
-    after = len(stages.stage_history(found.name))
-    current = stages.production(found.name)
-    if current is not None:
-        return candidate, site.models.by_digest(current.digest), after
-    return candidate, shipped_package(found.name) if found.name in shipped_names() else None, after
+    return site.models.registered(wanted)
+
+
+def incumbent(site: Site, name: str) -> ModelPackage | None:
+    """What a name means here; None: nothing.
+
+    Raises:
+        PackageError: It is damaged or gone, so that nothing can be compared with it.
+    """
+    current = Stages(site.catalog).production(name)
+    if current is None:
+        return shipped_package(name) if name in shipped_names() else None
+    try:
+        return site.models.by_digest(current.digest)
+    except (ObjectNotFoundError, PackageError) as exc:
+        raise PackageError(
+            f"what is in production as {name} cannot be compared with ({exc}); make it good, or retire it first: "
+            f"swath models promote {current.digest[:12]} --to retired --why ..."
+        ) from exc
 
 
 def parse_stage(text: str) -> ModelStage:

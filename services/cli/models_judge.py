@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.cli.models import open_here, parse_stage, person, promotable
+from services.cli.models import incumbent, open_here, parse_stage, person, promotable
 from services.cli.output import print_facts, print_json, print_table, say
 from services.core.catalog.stages import Stages
 from services.core.errors import RequestError, StorageRefusedError
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
-from services.core.records import ModelStage
+from services.core.records import ModelStage, RegisteredModel
 from services.core.settings import Settings
 from services.core.site import Site
 
@@ -64,18 +64,22 @@ def evaluate_command(wanted: str, held: HeldOut, *, altered: bool, out: str | No
 def promote_command(
     wanted: str, held: HeldOut | None, *, to: str, why: str, who: str | None = None, as_json: bool = False
 ) -> int:
-    """Change a package's stage; production only after its own checks, and a comparison with what it replaces."""
+    """Change a package's stage; production only after its own checks, and a comparison with what it replaces.
+
+    The other stages need no file of it: a damaged package can be retired too.
+    """
     stage = parse_stage(to)
     with open_here() as site:
-        candidate, incumbent, after = promotable(site, wanted)
-        admission = _admit(site, candidate, incumbent, held) if stage == ModelStage.PRODUCTION else None
-        steps = Stages(site.catalog).promote(candidate.digest, stage=stage, who=who or person(), why=why, after=after)
+        model, stages = promotable(site, wanted), Stages(site.catalog)
+        after = len(stages.stage_history(model.name))  # whoever takes a step from here on is noticed
+        admission = _admit(site, model, held) if stage == ModelStage.PRODUCTION else None
+        steps = stages.promote(model.digest, stage=stage, who=who or person(), why=why, after=after)
     if as_json:
         checks = None if admission is None else admission.as_json()
         print_json({"steps": [step.model_dump(mode="json") for step in steps], "checks": checks})
         return 0
     if not steps:
-        say(f"{candidate.contract.name} {candidate.digest[:12]} is {stage} already")
+        say(f"{model.name} {model.digest[:12]} is {stage} already")
     for digest in admission.unlisted if admission is not None else ():
         say(f"{digest[:12]} does not list the images it learned from; some of them in --data would not be noticed")
     for step in steps:
@@ -83,11 +87,12 @@ def promote_command(
     return 0
 
 
-def _admit(site: Site, candidate: ModelPackage, incumbent: ModelPackage | None, held: HeldOut | None) -> "Admission":
+def _admit(site: Site, model: RegisteredModel, held: HeldOut | None) -> "Admission":
     from services.training.promotion import Trial, admit
 
+    candidate, current = site.models.by_digest(model.digest), incumbent(site, model.name)
     if held is None:
-        return admit(candidate, incumbent)
+        return admit(candidate, current)
 
     images = _read_images(held, candidate)
 
@@ -95,7 +100,7 @@ def _admit(site: Site, candidate: ModelPackage, incumbent: ModelPackage | None, 
         return _judge(package, held, images, _open_backend(site.settings, package)).held_out
 
     trial = Trial(data=_data_digest(held, images), images=images, measure=measure)
-    return admit(candidate, incumbent, trial=trial)
+    return admit(candidate, current, trial=trial)
 
 
 def _data_digest(held: HeldOut, images: "LabelledImages | None") -> str:
@@ -138,7 +143,7 @@ def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None
 
 
 def _threads(settings: Settings) -> int:
-    return settings.workers or os.cpu_count() or 1
+    return settings.workers or len(os.sched_getaffinity(0))
 
 
 def _write(folder: Path, package: ModelPackage, verdict: "ImageVerdict | SceneVerdict", report: dict[str, Any]) -> None:

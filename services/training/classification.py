@@ -14,7 +14,8 @@ from services.core.errors import RequestError
 from services.core.model.contract import Contract
 from services.core.model.networks.registry import build_network
 from services.training.augment import Augmentation
-from services.training.fit_images import Fitted, ImageEpoch, ImageTrainer, Part
+from services.training.fit_images import REVISION, ImageEpoch, ImageTrainer, Part
+from services.training.fitted import Fitted
 from services.training.image_recipe import ImageRecipe
 from services.training.image_schedule import Schedule
 from services.training.images import LabelledImages
@@ -42,11 +43,16 @@ class ImagePlan:
         return self if epochs is None else replace(self, schedule=self.schedule.of_epochs(epochs))
 
     def digest(self, images: LabelledImages, held: Indices) -> str:
-        """Of everything the training depends on: a checkpoint with another one is no beginning of this training."""
+        """Of what is trained on what: a checkpoint with another one is no beginning of this training.
+
+        Not of the CPU: another one, or another number of threads, adds in another order. A training that goes on there
+        is as good, but its weights are not those of a training that never moved, to the last digits.
+        """
         facts = {
             "plan": [self.recipe.model_dump(mode="json"), self.seed, asdict(self.schedule), asdict(self.augmentation)],
             "images": images.digest,
             "held": held.tolist(),
+            "loop": REVISION,
             "torch": torch.__version__,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -87,7 +93,7 @@ def cross_validate(
     """Accuracy on each part of the images by a network that never saw it: no image judges a network it shaped.
 
     The last epoch is judged, not the best one, so that no choice is made by the images that judge; for the same reason
-    there are no rough epochs, whose weight is chosen by them.
+    none stops early, and there are no rough epochs, whose weight is chosen by them.
 
     Returns:
         For metrics.json: `accuracy` per fold, `mean`, `std`, `epochs`, `images`, `cpu_minutes`.
@@ -95,7 +101,7 @@ def cross_validate(
     Raises:
         RequestError: Too few images for so many folds, or a checkpoint is of another training.
     """
-    plan, scores, spent = replace(plan, schedule=replace(plan.schedule, rough_epochs=0)), [], 0.0
+    plan, scores, spent = replace(plan, schedule=replace(plan.schedule, rough_epochs=0, patience=1.0)), [], 0.0
     parts = stratified_folds(images.labels, folds=folds, seed=plan.seed)
     _check_enough(images, plan, parts)
     for number, held in enumerate(parts, 1):

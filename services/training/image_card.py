@@ -48,8 +48,8 @@ labels had made it too modest.
 ## Number formats
 
 {_int8(views)}
-In bfloat16 {percent(rounded["same_class"], 2)} % of the answers stay the same, and no probability moves by more
-than {rounded["largest_probability_difference"]:.3f}.
+In bfloat16 {percent(rounded["same_class"], 2)} % of {rounded["answers"]} answers stay the same, and no
+probability moves by more than {rounded["largest_probability_difference"]:.3f}.
 
 Images per second, network alone, on {training["threads"]} cores of the machine that packed it (others worked there
 too): {_speeds(metrics)}.

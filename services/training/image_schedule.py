@@ -19,7 +19,8 @@ class Schedule:
     smoothing: float = 0.1  #: of the labels
     plain_share: float = 0.2  #: of all epochs, at the end, without CutMix
     average: float = 0.998  #: decay of the weights' average per step
-    patience: int = 12  #: epochs at full size without a better validation accuracy, after which it stops
+    #: Share of the epochs at full size without a better validation accuracy, after which it stops; 1: it never does.
+    patience: float = 0.5
     #: Epochs after all these, on images as rough as users have them: they begin at the best weights and stay near them.
     rough_epochs: int = 3
     rough_rate: float = 0.06  #: share of both rates in them
@@ -48,7 +49,8 @@ class Schedule:
             accuracies: On the validation part, of every epoch so far.
         """
         seen = [accuracy for accuracy, px in zip(accuracies, self.sizes, strict=False) if px == self.full_px]
-        return bool(seen) and seen[::-1].index(max(seen)) >= self.patience  # the last of equals counts as the best
+        most = self.patience * self.sizes.count(self.full_px)
+        return bool(seen) and seen[::-1].index(max(seen)) >= most  # the last of equals counts as the best
 
 
 def rate_share(schedule: Schedule, done: float) -> float:

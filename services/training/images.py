@@ -111,7 +111,7 @@ def _fill(pixels: NDArray[np.uint8], found: _Source, paths: list[str]) -> list[s
             hashes.append(hashlib.sha256(body).hexdigest())
         return hashes
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         return [value for hashes in pool.map(part, range(0, len(paths), _PART)) for value in hashes]
 
 

@@ -62,7 +62,7 @@ def pack_images(
     """
     held, contract = take(images, trained.held), trained.contract
     settled = settle(trained, images, plan, int8=int8)
-    rounding = agreement(settled.network, torch.from_numpy(image_chips(contract, held.pixels[:_PART])))
+    rounding = agreement(settled.network, torch.from_numpy(image_chips(contract, held.pixels)))
     files, precisions = dict(settled.files), rounding.precisions
     if settled.int8 is not None:
         files[INT8_GRAPH] = settled.int8

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from services.core.model.package import INT8_GRAPH
 from tests.bench.api_servers import Server, fastapi_server, litserve_server, our_server
 from tests.bench.images import KINDS, eurosat_zip, write_requests
 from tests.bench.process import BenchError, best, interleaved
@@ -14,6 +15,8 @@ from tests.bench.rows import Finding, Line, Place, missed
 
 _CLIENTS = 64
 _WHAT = f"/predict, 64 px JPEG, {_CLIENTS} clients"
+#: FastAPI + torch by name, and torch's threads for each call; None: as many as it likes.
+_TORCH = {"torch": None, "torch with one thread": 1}
 #: Images that are sent in turn.
 _IMAGES = 200
 #: For wrk: one request after another from a folder; what it counted comes back as one line of JSON.
@@ -49,26 +52,49 @@ def measure_api(place: Place) -> Finding:
     write_requests(place.folder / "requests", count=_IMAGES)
     raw, form = (_script(place.folder, suffix) for suffix in ("jpg", "form"))
     span_s = 3 if place.quick else 15
-    ours = our_server(model, place.home("api"), place.network_settings)
-    peers = {"torch": fastapi_server(model, place.home("fastapi"))}
+    backend = place.network_settings["backend"]
+    precision = "int8" if (model / INT8_GRAPH).is_file() else "fp32"  # what `auto` takes, too
+    ours = our_server(model, place.home("api"), backend=backend, precision=precision)
+    plain = our_server(model, place.home("api"), backend=backend, precision="fp32")
+    peers = {name: fastapi_server(model, place.home("fastapi"), threads=each) for name, each in _TORCH.items()}
     if place.peer_python is not None and _has_litserve(place.peer_python):
         peers["litserve"] = litserve_server(model, place.home("litserve"), place.peer_python)
     found = interleaved(
         min(place.rounds, 2),
         raw=_round(wrk, ours, raw, span_s),
         form=_round(wrk, ours, form, span_s),
+        fp32=_round(wrk, plain, raw, span_s),
         **{name: _round(wrk, peer, form if name == "litserve" else raw, span_s) for name, peer in peers.items()},
     )
     minute = _round(wrk, ours, raw, 3 if place.quick else 60)()
-    lines = (_against_torch(found), _against_litserve(found), _p99([*found["raw"], minute]), _errors(minute))
+    lines = (_against_torch(found), _against_litserve(found), p99_line(found["raw"], minute), _errors(minute))
     rates = ", ".join(f"{name} {best(each, 'per_s'):.0f}" for name, each in found.items())
     return Finding(
-        lines=lines, remarks=(f"Service: requests/s of the best round, {span_s} s each: {rates}.", _remark(ours))
+        lines=lines,
+        remarks=(
+            f"Service: requests/s of the best round, {span_s} s each: {rates}.",
+            _precisions(found, f"{backend}:{precision}"),
+            _remark(ours),
+        ),
+    )
+
+
+def _torch_rate(found: dict[str, list[dict[str, Any]]]) -> float:
+    """With as many threads a call as torch likes, or with one: the better counts."""
+    return max(best(found[name], "per_s") for name in _TORCH)
+
+
+def _precisions(found: dict[str, list[dict[str, Any]]], ours: str) -> str:
+    times = best(found["fp32"], "per_s") / _torch_rate(found)
+    return (
+        f"Service: raw and form are ours as a user gets it, {ours}; both peers run the same network in torch, in fp32. "
+        f"Ours told to compute in fp32 (fp32, raw bodies) is {times:.1f} times as fast as FastAPI + torch, which was "
+        "tried with torch's own number of threads for each call and with one; the better counts."
     )
 
 
 def _against_torch(found: dict[str, list[dict[str, Any]]]) -> Line:
-    ours, theirs = best(found["raw"], "per_s"), best(found["torch"], "per_s")
+    ours, theirs = best(found["raw"], "per_s"), _torch_rate(found)
     return Line(
         what=f"{_WHAT}: times as fast as FastAPI + torch, one image a call, same network",
         must="≥ 10",
@@ -92,15 +118,15 @@ def _against_litserve(found: dict[str, list[dict[str, Any]]]) -> Line:
     )
 
 
-def _p99(rounds: list[dict[str, Any]]) -> Line:
-    quietest = min(rounds, key=lambda one: float(one["p99_ms"]))
+def p99_line(rounds: list[dict[str, Any]], minute: dict[str, Any]) -> Line:
+    """The minute decides, in which errors are counted too; the rounds before it are only told."""
     each = ", ".join(f"{one['p99_ms']:.0f}" for one in rounds)
     return Line(
-        what=f"{_WHAT}: p99",
+        what=f"{_WHAT}: p99 of {minute['seconds']:.0f} s",
         must="≤ 80 ms",
-        measured=f"{quietest['p99_ms']:.0f} ms (median {quietest['p50_ms']:.0f} ms)",
-        peer=f"by round, the minute last: {each} ms",
-        met=quietest["p99_ms"] <= 80,
+        measured=f"{minute['p99_ms']:.0f} ms (median {minute['p50_ms']:.0f} ms)",
+        peer=f"of the rounds before: {each} ms",
+        met=minute["p99_ms"] <= 80,
     )
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,23 +61,27 @@ class Server:
         raise BenchError(f"{self.words[2]} does not answer")
 
 
-def our_server(model: Path, home: Path, network: Mapping[str, str]) -> Server:
+def our_server(model: Path, home: Path, *, backend: str, precision: str) -> Server:
     """`python -m services.api`."""
     settings = {
         "HOME": str(home),
         "API_MODEL": str(model),
         "API_PORT": "PORT",
         "API_ACCESS_LOG": "false",
-        "BACKEND": network["backend"],
+        "BACKEND": backend,
+        "PRECISION": precision,
         "LOG_LEVEL": "warning",
     }
     told = {f"SWATH_{name}": value for name, value in settings.items()}
     return Server([sys.executable, "-m", "services.api"], {**_environment(), **told}, home)
 
 
-def fastapi_server(model: Path, folder: Path) -> Server:
-    """FastAPI + torch, one image a call."""
-    return _peer("peer_fastapi", model, folder, sys.executable)
+def fastapi_server(model: Path, folder: Path, *, threads: int | None) -> Server:
+    """FastAPI + torch, one image a call, computed by so many threads; None: as many as torch likes."""
+    server = _peer("peer_fastapi", model, folder, sys.executable)
+    if threads is not None:
+        server.environment["OMP_NUM_THREADS"] = str(threads)
+    return server
 
 
 def litserve_server(model: Path, folder: Path, python: str) -> Server:

@@ -1,7 +1,7 @@
 """Child: the peer that every tutorial builds: a synchronous FastAPI endpoint, torch, one image a call.
 
 In its favour: the body comes raw, without a form; uvloop and httptools; no access log; inference mode; the network's
-weights are already folded into memory. torch keeps its own number of threads.
+weights are already folded into memory. It is tried with torch's own number of threads for each call, and with one.
 """
 
 import io

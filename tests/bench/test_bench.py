@@ -3,6 +3,7 @@
 import numpy as np
 import rasterio
 
+from tests.bench.api import p99_line
 from tests.bench.process import best, interleaved, peak_bytes
 from tests.bench.report import write_report
 from tests.bench.rows import Finding, Line, missed
@@ -37,6 +38,12 @@ def test_peak_memory_is_this_processes_own():
     block = np.ones(2**25, np.float64)  # 256 MiB, more than a test process holds at this point
     assert peak_bytes() >= before
     assert peak_bytes() > block.nbytes
+
+
+def test_the_minute_decides_about_p99_and_no_quieter_round():
+    quiet, minute = {"p99_ms": 70.0, "p50_ms": 40.0}, {"p99_ms": 83.0, "p50_ms": 46.0, "seconds": 60.0}
+    line = p99_line([quiet, quiet], minute)
+    assert (line.met, line.measured, line.peer) == (False, "83 ms (median 46 ms)", "of the rounds before: 70, 70 ms")
 
 
 def test_the_report_says_what_was_missed_and_what_was_not_measured(tmp_path):

@@ -1,4 +1,4 @@
-"""Child: steps of our own training, for each size of image in the schedule."""
+"""Child: steps of our own training, for each size of image in the schedule and for its rough epochs."""
 
 import os
 import time
@@ -39,19 +39,22 @@ def main() -> None:
         inputs="",
     )
     augmenter = Augmenter(Augmentation(), mean=scaling[0], std=scaling[1], rng=np.random.default_rng(1))
-    rates = {}
-    for px, _ in schedule.phases:
+
+    def rate(px: int, *, roughly: bool = False) -> float:
         seconds = []
         for step in range(wish["steps"] + 1):
             chosen = np.arange(step * 128, (step + 1) * 128) % len(part.labels)
             began = time.perf_counter()
-            batch = augmenter.batch(part.images[chosen], part.labels[chosen], px=px, mix=True)
+            batch = augmenter.batch(part.images[chosen], part.labels[chosen], px=px, mix=not roughly, roughly=roughly)
             trainer.step(batch, share=0.01, average=0.9)
             seconds.append(time.perf_counter() - began)
-        rates[px] = 128 * wish["steps"] / sum(seconds[1:])
-    epochs = sum(count for _, count in schedule.phases)
-    mean = epochs / sum(count / rates[px] for px, count in schedule.phases)
-    answer(images_per_s=mean, full_size_images_per_s=rates[schedule.sizes[-1]])
+        return 128 * wish["steps"] / sum(seconds[1:])
+
+    rates = [(count, rate(px)) for px, count in schedule.phases]
+    full = rates[-1][1]
+    rates.append((schedule.rough_epochs, rate(schedule.full_px, roughly=True)))
+    mean = sum(count for count, _ in rates) / sum(count / each for count, each in rates)
+    answer(images_per_s=mean, full_size_images_per_s=full)
 
 
 if __name__ == "__main__":

@@ -388,14 +388,14 @@ def test_a_promotion_between_the_comparison_and_the_step_is_noticed(
     worse, right = add(swath, packed["worse"]), add(swath, packed["right"])
     other = add(swath, with_metrics(packed["right"], data.parent / "other", {}))
     assert promote(swath, worse).code == 0
-    look = models_judge.promotable
+    look = models_judge.incumbent
 
-    def look_and_be_overtaken(site: Site, wanted: str) -> tuple[ModelPackage, ModelPackage | None, int]:
-        found = look(site, wanted)
+    def look_and_be_overtaken(site: Site, name: str) -> ModelPackage | None:
+        found = look(site, name)
         Stages(site.catalog).promote(other, stage=ModelStage.PRODUCTION, who="eve@desk", why="faster")
         return found
 
-    monkeypatch.setattr(models_judge, "promotable", look_and_be_overtaken)
+    monkeypatch.setattr(models_judge, "incumbent", look_and_be_overtaken)
     answer = promote(swath, right, "--data", data)
 
     assert answer.code == 75
@@ -421,6 +421,22 @@ def test_retiring_needs_no_check_and_leaves_the_name_without_meaning(swath: Swat
     assert promote(swath, digest, "--to", "retired").code == 0
     assert promote(swath, digest, "--to", "gone").code == 65
     assert {m["digest"]: m["stage"] for m in swath("models", "--json").json["models"]}[digest] == "retired"
+
+
+@pytest.mark.parametrize("left", [b"{}", None], ids=["damaged", "gone"])
+def test_what_is_damaged_in_production_can_be_retired_and_replaced(
+    swath: Swath, packed: dict[str, Path], tmp_path: Path, data: Path, left: bytes | None
+) -> None:
+    damaged, other = add(swath, packed["worse"]), add(swath, packed["right"])
+    assert promote(swath, damaged).code == 0
+    for root in (tmp_path / "home").rglob(damaged):
+        (root / "model.json").unlink() if left is None else (root / "model.json").write_bytes(left)
+
+    refused = promote(swath, other, "--data", data)
+    assert refused.code == 65
+    assert f"swath models promote {damaged[:12]} --to retired" in refused.err
+    assert promote(swath, "colours", "--to", "retired").code == 0
+    assert promote(swath, other, "--data", data).code == 0
 
 
 def test_a_shipped_model_is_promoted_by_its_name_and_pinned_so(swath: Swath) -> None:
@@ -475,6 +491,14 @@ def test_a_mistake_is_one_sentence(swath: Swath, data: Path, words: tuple[str, .
 
     assert (answer.code, answer.err.count("\n")) == (65, 1)
     assert said in answer.err
+
+
+def test_an_evaluation_keeps_busy_only_the_cores_that_it_may_use(
+    swath: Swath, packed: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5})
+    answer = swath("models", "evaluate", packed["right"], "--data", data, "--json")
+    assert answer.json["threads"] == 3
 
 
 def test_an_image_that_is_damaged_is_named(swath: Swath, packed: dict[str, Path], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from services.core.errors import BackendUnavailableError, ContractError, PackageError
 from services.core.model.backends import Backend, Library, Precision, open_backend
-from services.core.model.batching import Chips, FixedBatches, Probabilities, batch_size
+from services.core.model.batching import _FIRST_CALL, Chips, FixedBatches, Probabilities, batch_size
 from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage, shipped_package
 from tests.models import CLASSES, make_classifier, make_package, network_files
@@ -89,6 +89,20 @@ def test_the_first_calls_of_a_fresh_process_do_not_wait_for_each_other() -> None
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, check=False)
     assert done.stdout.strip() == "4", done.stderr
+
+
+def test_openvinos_first_call_is_made_while_no_other_may_be(package: ModelPackage) -> None:
+    from services.core.model.backend_openvino import OpenVinoBackend
+
+    alone = []
+
+    class Watched(OpenVinoBackend):
+        def _infer(self, batch: Chips) -> Probabilities:
+            alone.append(_FIRST_CALL.locked())
+            return super()._infer(batch)
+
+    Watched(package, precision="fp32", threads=1)
+    assert alone[0]
 
 
 def test_no_chips_get_no_answers(package: ModelPackage, backend: Backend) -> None:

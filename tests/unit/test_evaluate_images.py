@@ -14,7 +14,7 @@ from services.training.altered import ALTERATIONS, evaluate_altered
 from services.training.byo import pack_module
 from services.training.byo_contract import read_declaration
 from services.training.confusion_picture import draw_confusion
-from services.training.evaluate_images import ImageVerdict, evaluate_images, measure_speeds
+from services.training.evaluate_images import ImageVerdict, evaluate_images, evenly, measure_speeds
 from services.training.images import LabelledImages, read_labelled_images
 from tests.classifiers import GREEN_IS_LOST, image_bytes, image_files, write_owner_files, write_zip
 
@@ -98,6 +98,16 @@ def test_speed_is_told_for_every_library_that_can_run_it(package: ModelPackage, 
 
     assert speeds.keys() == {"openvino:fp32", "onnxruntime:fp32"}
     assert all(isinstance(rate, float) and rate > 0 for rate in speeds.values())
+
+
+@pytest.mark.parametrize("count", [3, 512, 5_400])
+def test_speed_is_measured_on_images_of_every_class(count: int) -> None:
+    pixels = (np.arange(count) * 3 // count).astype(np.uint8)[:, None, None, None]  # sorted by class, as archives are
+
+    chosen = evenly(pixels, most=512).ravel()
+
+    assert len(chosen) == min(count, 512)
+    assert max(np.bincount(chosen)) - min(np.bincount(chosen)) <= 1
 
 
 def test_the_picture_shades_hits_green_mistakes_red_and_leaves_the_rest_white() -> None:

@@ -1,6 +1,7 @@
 """Training of whole-image classifiers: augmentation, splits, resumption, and the package that comes out."""
 
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from services.core.model.backends import open_backend
 from services.core.model.contract import ModelClass, Rendering
 from services.core.model.networks.registry import build_network
 from services.core.model.parity import check_parity
+from services.training import classification
+from services.training import pack_images as pack_images_module
 from services.training.augment import Augmentation, Augmenter
 from services.training.classification import ImagePlan, Trained, cross_validate, train_images
 from services.training.export import onnx_bytes
+from services.training.fit_images import ImageTrainer
 from services.training.half import half_onnx, half_weights_bytes, round_to_half
 from services.training.image_recipe import EUROSAT_RGB, ImageRecipe
 from services.training.image_schedule import Schedule, rate_share, rough_rate_share
@@ -65,7 +69,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="module")
 def report(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> ImageReport:
-    return pack_images(trained, images(), PLAN, tmp_path_factory.mktemp("packed") / "tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack_images_module, "_PART", 4)  # fewer than are held, as with any real data
+        return pack_images(trained, images(), PLAN, tmp_path_factory.mktemp("packed") / "tiny")
 
 
 def test_an_augmented_image_is_the_image_in_one_of_eight_positions() -> None:
@@ -149,21 +155,46 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         train_images(images(), replace(PLAN, seed=2), work=tmp_path)
 
 
+def test_a_checkpoint_of_another_loop_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(PLAN, schedule=replace(PLAN.schedule, phases=((16, 1),), rough_epochs=0))
+    train_images(images(), short, work=tmp_path)
+    monkeypatch.setattr(classification, "REVISION", classification.REVISION + 1)
+    with pytest.raises(RequestError, match="other data, settings or code"):
+        train_images(images(), short, work=tmp_path)
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "training.safetensors").write_bytes(b"not a checkpoint")
     with pytest.raises(RequestError, match="damaged"):
         train_images(images(), PLAN, work=tmp_path)
 
 
-def test_training_stops_when_validation_no_longer_improves(tmp_path: Path) -> None:
-    patient = replace(PLAN, schedule=replace(PLAN.schedule, phases=((32, 40),), patience=3, rough_epochs=0))
-    trained = train_images(images(), patient, work=tmp_path)
-    last, best = trained.fitted.history[-1]["number"], trained.fitted.best_epoch
-    assert last == 40 or last - best == 3
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> ImagePlan:
+    """A plan of eight epochs whose validation stops improving after the third."""
+    accuracies = cycle([0.5, 0.6, 0.8, 0.7, 0.7, 0.7, 0.7, 0.7])
+    monkeypatch.setattr(ImageTrainer, "_accuracy", lambda _: next(accuracies))
+    return replace(PLAN, schedule=replace(PLAN.schedule, phases=((16, 8),), patience=0.25, rough_epochs=0))
+
+
+def test_training_stops_when_validation_no_longer_improves(judged: ImagePlan, tmp_path: Path) -> None:
+    fitted = train_images(images(), judged, work=tmp_path).fitted
+    assert (len(fitted.history), fitted.best_epoch) == (5, 3)
+
+
+def test_the_images_that_judge_a_fold_do_not_say_when_it_ends(judged: ImagePlan, tmp_path: Path) -> None:
+    assert cross_validate(images(), judged, folds=2, work=tmp_path)["accuracy"] == [0.7, 0.7]
+
+
+def test_the_default_schedule_can_stop_early_and_lets_whoever_improves_be() -> None:
+    small, full = [0.9] * 40, [0.968, 0.974, 0.978, 0.978, 0.983, 0.985, 0.985, 0.985, 0.985, 0.986]
+
+    assert Schedule().is_stuck([*small, 0.99, *full[:5]])
+    assert not any(Schedule().is_stuck([*small, *full[:count]]) for count in range(11))
 
 
 def test_patience_is_for_epochs_at_full_size() -> None:
-    schedule = Schedule(phases=((32, 2), (64, 8)), patience=2)
+    schedule = Schedule(phases=((32, 2), (64, 8)), patience=0.25)
 
     assert not schedule.is_stuck([0.9, 0.1, 0.1, 0.2])
     assert not schedule.is_stuck([0.0, 0.0, 0.7, 0.8, 0.7])
@@ -255,6 +286,11 @@ def test_the_package_states_what_it_does_on_images_it_never_saw(report: ImageRep
     assert report.package.contract.rendering == Rendering()
 
 
+def test_bf16_is_judged_by_every_held_image(report: ImageReport, trained: Trained) -> None:
+    assert report.package.metrics["bf16_against_fp32"]["answers"] == len(trained.held) == 8
+    assert "% of 8 answers stay the same" in report.package.card
+
+
 def test_the_package_answers_alike_in_every_library_and_format(report: ImageReport) -> None:
     assert {"fp32", "int8"} <= set(report.package.precisions)
     assert {found.backend for found in check_parity(report.package)} >= {"openvino:int8", "onnxruntime:int8"}
@@ -271,7 +307,7 @@ def test_halved_kernels_give_the_same_answers_in_half_the_bytes() -> None:
     whole = onnx_bytes(network, bands=3, chip_px=32, fused=False)
     round_to_half(network)
 
-    exact, halved = onnx_bytes(network, bands=3, chip_px=32, fused=False), b""
+    exact = onnx_bytes(network, bands=3, chip_px=32, fused=False)
     halved = half_onnx(exact)
 
     assert len(halved) < 0.55 * len(whole)

@@ -6,7 +6,7 @@ import numpy as np
 import openvino as ov
 
 from services.core.errors import BackendUnavailableError, PackageError
-from services.core.model.batching import Chips, FixedBatches, Probabilities, batch_size
+from services.core.model.batching import Chips, FixedBatches, Probabilities
 from services.core.model.package import ModelPackage
 from services.core.model.precision import graph_file, require_int8
 
@@ -27,10 +27,6 @@ class OpenVinoBackend:
         self._compiling = threading.Lock()
         self._compiled: dict[int, ov.CompiledModel] = {}
         self._local = threading.local()
-        # The binding's first call sets up C++ statics under a guard while it lets go of the interpreter lock: two
-        # threads that make the first call together can wait for each other for ever. So one makes it, here.
-        px = self._contract.chip_px
-        self._infer(np.zeros((batch_size(self._contract), len(self._contract.bands), px, px), np.float32))
         self._batches = FixedBatches(package.contract, threads=threads, run=self._infer)
 
     @property
