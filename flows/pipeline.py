@@ -5,6 +5,8 @@ It runs with no server: Prefect's own ephemeral API is enough. A scene that fail
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from prefect import flow
@@ -21,7 +23,7 @@ from flows.tasks import infer_run, ingest, plan_run, publish_run, tile_scene
 from services.core.boxes import parse_bbox
 from services.core.command import run_command
 from services.core.entry_point import ArgumentParser, worst_code
-from services.core.errors import CoverageError, SwathError
+from services.core.errors import CoverageError, RetryableError, SwathError
 from services.core.log import configure_logging
 from services.core.raster.href import shown_href
 from services.core.settings import load_settings
@@ -83,15 +85,26 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         request = {"tile_px": args.tile_px, "gsd_m": args.gsd, "bbox": parse_bbox(args.bbox)}
+        configure_logging(settings.log_level)
+        with temporary_settings(_LOCAL_PREFECT), _reached():
+            rows = scenes_to_maps(args.scenes, args.model, resolve_out(args.out, settings), request)
     except SwathError as exc:
         sys.stderr.write(f"swath: {exc}\n")
         return exc.exit_code
-    configure_logging(settings.log_level)
-    with temporary_settings(_LOCAL_PREFECT):
-        rows = scenes_to_maps(args.scenes, args.model, resolve_out(args.out, settings), request)
     for row in rows:
         sys.stdout.write(json.dumps(row) + "\n")
     return worst_code(row["exit_code"] for row in rows)
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Prefect has one plain error for an API that does not answer, its own or the one that PREFECT_API_URL names."""
+    try:
+        yield
+    except RuntimeError as exc:
+        if "API" not in str(exc):
+            raise
+        raise RetryableError(f"Prefect does not answer ({exc}); look at PREFECT_API_URL, or unset it") from exc
 
 
 if __name__ == "__main__":

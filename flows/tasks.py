@@ -11,15 +11,14 @@ from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task as PrefectTask
 
-from services.core.errors import RetryableError, UnreadableSceneError
+from services.core.errors import PermanentError, RetryableError
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.log import get_logger
 from services.core.raster.open import OpenOptions
 from services.core.settings import load_settings
 from services.core.site import open_site
-from services.inference.assembly import finish
-from services.inference.runs import check_sources, failing, start_run, take_up, work
+from services.inference.runs import check_sources, complete, failing, start_run, take_up, work
 from services.tiler.prepare import prepare_scene
 
 log = get_logger(__name__)
@@ -58,8 +57,8 @@ def tile_scene(scene_id: str) -> str:
     with open_site(load_settings()) as site:
         try:
             prepare_scene(site, site.catalog.scene(scene_id), tile_px=256)
-        except UnreadableSceneError as exc:  # inference reads the file itself, and masks what is damaged
-            log.warning("scene is damaged, going on without a copy", scene_id=scene_id, error=str(exc))
+        except PermanentError as exc:  # inference reads the file itself, and masks what is damaged
+            log.warning("scene cannot be copied, going on without", scene_id=scene_id, error=str(exc))
         return scene_id
 
 
@@ -85,9 +84,9 @@ def infer_run(run_id: str) -> str:
 
 @task(name="publish", **_STEP)
 def publish_run(run_id: str) -> dict[str, Any]:
-    """Assemble and publish; returns where the product is and its coverage."""
-    with open_site(load_settings()) as site, failing(site, run_id):
-        outcome = finish(site, take_up(site, run_id), stop=threading.Event())
+    """Assemble and publish; returns where the product is and its coverage. Units that got lost are computed again."""
+    with _INFERENCE, open_site(load_settings()) as site:
+        outcome = complete(site, take_up(site, run_id), stop=threading.Event())
         return {
             "run_id": run_id,
             "product": outcome.product.href,

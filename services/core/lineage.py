@@ -11,7 +11,7 @@ from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage
 from services.core.names import public_href
 from services.core.raster.place import pixel_at
-from services.core.records import PlannedUnit, Run, UnitResult
+from services.core.records import PlannedUnit, Run, Scene, UnitResult
 from services.core.scenes import prepared
 from services.core.site import Site
 from services.core.unit import COMPUTED, STATES, UnitBlock, read_intact
@@ -21,16 +21,33 @@ _UNLIMITED = Allowance(memory_bytes=sys.maxsize, workers=1)
 
 
 def job_of_run(site: Site, run: Run, package: ModelPackage, *, allow: Allowance) -> Job:
-    """The very job that a run was planned with, rebuilt from the catalog; opens no network and reads no pixel."""
-    scene = site.catalog.scene(run.scene_id)
+    """The very job that a run was planned with, rebuilt from the catalog; opens no network and reads no pixel.
+
+    Raises:
+        ObjectNotFoundError: Scene, model or the tiler's copy are gone.
+    """
     return plan_job(
-        prepared(scene, site.store) if run.plan["prepared"] else scene,  # units follow the blocks of the file
+        _planned_scene(site, run),
         package.contract,
         package.digest,
         backend_id=run.backend,
         request=JobRequest(tile_px=run.tile_px, gsd_m=run.plan.get("gsd_m"), window=_window(run)),
         allow=allow,
     )
+
+
+def _planned_scene(site: Site, run: Run) -> Scene:
+    """The scene or the tiler's copy of it: units follow the blocks of the file."""
+    scene = site.catalog.scene(run.scene_id)
+    if not run.plan["prepared"]:
+        return scene
+    copy = prepared(scene, site.store)
+    if copy is scene:
+        raise ObjectNotFoundError(
+            f"run {run.id} was planned on the tiler's copy of scene {scene.id}, which is gone from the store; make it "
+            f"again with: python -m services.tiler {scene.id}"
+        )
+    return copy
 
 
 def _window(run: Run) -> Window | None:

@@ -149,6 +149,9 @@ def _changed(href: str) -> ObjectNotFoundError:
 def prepared(scene: Scene, store: ObjectStore) -> Scene:
     """The tiler's version of a scene where there is one: equal pixels, so the digest stays; else the scene itself."""
     try:
-        return Scene.model_validate_json(store.get(prepared_key(scene.digest)))
+        ready = Scene.model_validate_json(store.get(prepared_key(scene.digest)))
+        (copy,) = ready.assets
+        whole = store.size(copy.href.removeprefix(STORE_SCHEME)) == copy.size_bytes
     except ObjectNotFoundError:
         return scene
+    return ready if whole else scene

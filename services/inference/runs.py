@@ -154,7 +154,7 @@ def complete(
             try:
                 return finish(site, task, stop=stop)
             except (UnitLostError, UnitsPendingError) as exc:
-                log.warning("unit lost, computing it again", error=str(exc))
+                log.warning("not all units are there, going on", error=str(exc))
                 check_sources(site, task)
         raise StorageUnavailableError(f"the store keeps losing units of run {task.run.id}; see `swath doctor`")
 
@@ -194,14 +194,18 @@ def _check_same_work(site: Site, task: Task) -> None:
 
 @contextmanager
 def failing(site: Site, run_id: str) -> Iterator[None]:
-    """Write down why a run stopped, so that `swath runs` can say it; the error goes on."""
+    """Write down why a run stopped, so that `swath runs` can say it; the error goes on.
+
+    A shard that gives up has not stopped a run that others are at work on.
+    """
     try:
         yield
     except (DatabaseUnavailableError, UnitsPendingError):
         raise  # nowhere to write it; nothing failed
     except SwathError as exc:
         try:
-            site.ledger.set_state(run_id, RunState.FAILED, error=str(exc))
+            if not site.ledger.holders(run_id):
+                site.ledger.set_state(run_id, RunState.FAILED, error=str(exc))
         except SwathError as second:
             log.warning("state not recorded", run_id=run_id, error=str(second))
         raise

@@ -22,15 +22,29 @@ CACHE_BYTES = 128 * 2**20
 
 
 def prepare_scene(site: Site, scene: Scene, *, tile_px: int, progress: Callable[[float], None] | None = None) -> Scene:
-    """Write the COG and the index, then the record that points to them; done before is done.
+    """Write the COG with the record that points to it, and the index of tiles; what is there already stays.
 
     The result has the digest of the original, because its pixels, masks and band table are equal, and so are the maps
     made from either. Units are cut along the blocks of the file that is read, so they are found again for the other
     only where both are stored alike.
     """
     ready = prepared(scene, site.store)
-    if ready is not scene:
-        return ready
+    if ready is scene:
+        ready = _write_copy(site, scene, progress)
+    _write_index(site, scene, tile_px)
+    return ready
+
+
+def _write_index(site: Site, scene: Scene, tile_px: int) -> None:
+    key = tile_index_key(scene.digest, tile_px)
+    if not site.store.exists(key):
+        with tempfile.TemporaryDirectory(dir=site.scratch) as folder:
+            index = Path(folder) / "index.parquet"
+            write_tile_index(scene, TileGrid(shape=scene.shape, tile_px=tile_px), index)
+            site.store.put_file(key, index)
+
+
+def _write_copy(site: Site, scene: Scene, progress: Callable[[float], None] | None) -> Scene:
     with tempfile.TemporaryDirectory(dir=site.scratch) as folder:
         path = Path(folder) / "scene.tif"
         with (
@@ -39,17 +53,14 @@ def prepare_scene(site: Site, scene: Scene, *, tile_px: int, progress: Callable[
         ):
             write_scene_cog(reader, scene, path, progress=progress)
         made = open_scene([str(path)], options=OpenOptions(), fetch=None)
-        index = Path(folder) / "index.parquet"
-        write_tile_index(scene, TileGrid(shape=scene.shape, tile_px=tile_px), index)
         key = scene_cog_key(scene.digest)
         site.store.put_file(key, path)
-        site.store.put_file(tile_index_key(scene.digest, tile_px), index)
     asset = made.assets[0].model_copy(update={"href": STORE_SCHEME + key})
     bands = tuple(
         band.model_copy(update={"asset": 0, "bidx": position, "dtype": copy.dtype, "nodata": copy.nodata})
         for position, (band, copy) in enumerate(zip(scene.bands, made.bands, strict=True), start=1)
     )
     ready = scene.model_copy(update={"assets": (asset,), "bands": bands})
-    site.store.put(prepared_key(scene.digest), ready.model_dump_json().encode())  # last: it makes the rest visible
+    site.store.put(prepared_key(scene.digest), ready.model_dump_json().encode())  # last: it makes the copy visible
     log.info("scene prepared", scene_id=scene.id, object=key, size_bytes=asset.size_bytes)
     return ready

@@ -147,6 +147,15 @@ def test_a_box_that_makes_no_sense_is_told_before_prefect_starts(place):
     assert (answer.code, "--bbox 1,2,3 is not west,south,east,north" in answer.sentence) == (65, True)
 
 
+@pytest.mark.slow
+def test_a_prefect_that_does_not_answer_is_something_to_try_again(place):
+    away = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    answer = place.module("flows.pipeline", "scene.tif", "--model", "brightness", **away)
+    assert answer.code == 75
+    assert "PREFECT_API_URL" in answer.sentence
+    assert "Traceback" not in answer.err
+
+
 def test_a_pipeline_without_arguments_leaves_as_the_command_does(place):
     answer = place.module("flows.pipeline")
     assert answer.code == 65

@@ -1,6 +1,7 @@
 """`python -m services.tiler`: the analysis-ready copy changes where pixels are read from, and nothing else."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,33 @@ def test_a_scene_tiled_twice_is_written_once(installation, tiled):
     before = copy.stat().st_mtime_ns
     assert installation.module("services.tiler", tiled).code == 0
     assert copy.stat().st_mtime_ns == before
+
+
+def test_an_index_of_tiles_of_another_size_is_written_beside_the_first(installation, tiled):
+    assert installation.module("services.tiler", tiled, "--tile-px", 512).code == 0
+    indexes = (installation.folder / "home" / "store" / "scenes").rglob("tiles-*.parquet")
+    assert sorted(path.name for path in indexes) == ["tiles-256.parquet", "tiles-512.parquet"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"half")], ids=["gone", "cut"])
+def test_a_lost_copy_is_not_missed_and_is_made_again(installation, scene, tiled, damage):
+    (copy,) = (installation.folder / "home" / "store" / "scenes").rglob("scene.tif")
+    before = copy.read_bytes()
+    damage(copy)
+    assert installation.run(scene).code == 0
+    assert installation.module("services.tiler", tiled).code == 0
+    assert copy.read_bytes() == before
+
+
+def test_a_run_planned_on_a_copy_that_is_gone_says_what_makes_it_again(installation, scene, tiled):
+    made = installation.run(scene)
+    (copy,) = (installation.folder / "home" / "store" / "scenes").rglob("scene.tif")
+    copy.unlink()
+    answer = installation.swath("verify", made.json["run_id"])
+    assert answer.code == 65
+    assert f"python -m services.tiler {tiled}" in answer.err
+    assert installation.module("services.tiler", tiled).code == 0
+    assert installation.swath("verify", made.json["run_id"]).code == 0
 
 
 def test_a_run_planned_from_the_file_is_resumed_from_the_file_after_tiling(installation, long_scene, undisturbed):

@@ -104,8 +104,11 @@ class Ledger:
 
         Where it says None (another host), the lease decides.
         """
-        holders = self._database.read(lambda conn: claims.list_holders(conn, run_id))
-        return sum(self.release(run_id, worker) for worker in sorted(holders) if alive(worker) is False)
+        return sum(self.release(run_id, worker) for worker in sorted(self.holders(run_id)) if alive(worker) is False)
+
+    def holders(self, run_id: str) -> set[str]:
+        """Workers that hold a unit of the run, or its assembly."""
+        return self._database.read(lambda conn: claims.list_holders(conn, run_id))
 
     def forget_result(self, key: str) -> int:
         """Drop a result whose object is missing or damaged; returns how many units are pending again.
