@@ -12,7 +12,7 @@ from services.api.oidc import TokenCheck
 from services.api.rate import TokenBuckets
 from services.api.refusals import ForbiddenError, TooManyRequestsError, UnauthenticatedError
 
-#: Keys not seen before that one address may try: each costs a look into the catalog.
+#: Keys that have opened nothing yet, and that one address may try: each costs a look into the catalog.
 _TRIES_PER_S = 2.0
 _TRIES_BURST = 30
 
@@ -88,7 +88,7 @@ class Door:
             text = _bearer(headers) or headers.get("x-api-key", "").strip()
             if not text:
                 raise UnauthenticatedError("this needs a key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
-            if self._ring.must_ask(text):
+            if self._ring.is_try(text):
                 self._count_try(address)
             return Subject(f"key:{(await self._ring.find(text)).id}")
         if self._tokens is not None:

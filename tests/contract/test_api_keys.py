@@ -161,6 +161,17 @@ def test_whoever_tries_keys_is_slowed_down_and_others_are_not(keys, door):
     assert admit(door, shown, address="10.0.0.2")
 
 
+def test_a_key_that_has_opened_the_door_is_no_try_later_either(keys, door, clock):
+    _, shown = keys.create("dashboard")
+    admit(door, shown)
+    for number in range(29):
+        with pytest.raises(UnauthenticatedError):
+            admit(door, f"{shown[:-6]}{number:06d}")
+    for _ in range(5):
+        clock.now_s += BELIEVED_S
+        admit(door, shown)  # at the same address
+
+
 def test_the_last_use_is_written_down(keys, clock):
     key, shown = keys.create("dashboard")
 
