@@ -17,7 +17,7 @@ from services.api.answers import (
     SceneDetail,
     ScenePage,
 )
-from services.api.auth import SECURITY, authenticated
+from services.api.auth import SECURITY, LockedRoute
 from services.api.lineage import LineageAnswer
 from services.api.models import model_detail, model_page
 from services.api.paging import Cursor, Limit, link_next, read_page, write_cursor
@@ -27,7 +27,7 @@ from services.core.lineage import trace_pixel
 from services.core.records import RunState
 from services.core.site import Site
 
-router = APIRouter(dependencies=[Depends(authenticated)], generate_unique_id_function=lambda route: route.name)
+router = APIRouter(route_class=LockedRoute, generate_unique_id_function=lambda route: route.name)
 
 _LOCKED = {"security": SECURITY}
 _LISTS = problem_responses(401, 403, 422, 429, 503)

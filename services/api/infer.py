@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from fastapi import APIRouter, Request, Response, status
 
-from services.api.auth import SECURITY, Caller
+from services.api.auth import SECURITY, LockedRoute
 from services.api.infer_shapes import (
     ClassShare,
     InferAnswer,
@@ -82,7 +82,7 @@ class Windows:
             self.slots.release()
 
 
-router = APIRouter(tags=["scenes"])
+router = APIRouter(tags=["scenes"], route_class=LockedRoute)
 
 
 @router.post(
@@ -100,9 +100,8 @@ router = APIRouter(tags=["scenes"])
     openapi_extra={"security": SECURITY},
     operation_id="infer",
 )
-def infer(body: InferRequest, request: Request, caller: Caller) -> InferAnswer | Response:
+def infer(body: InferRequest, request: Request) -> InferAnswer | Response:
     """Small windows are answered at once; a larger one becomes a run."""
-    del caller
     windows: Windows = request.app.state.windows
     scene = _find_scene(windows.site, body)
     package = windows.shelf.package(body.model)

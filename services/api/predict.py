@@ -14,11 +14,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 
-from services.api.auth import Door, Subject, authenticated
+from services.api.auth import Door, authenticated
 from services.api.chips import Picture, cut_chips
 from services.api.images import decode_tiff
 from services.api.predict_docs import BATCH_DOCS, PREDICT_DOCS
-from services.api.problems import Problem, problem_of
+from services.api.problems import log_failure, problem_of
 from services.api.refusals import ImageError, TooSlowError
 from services.api.runtime import Runtime, Served
 from services.api.sniff import Kind, sniff
@@ -67,13 +67,14 @@ async def predict_batch(request: Request) -> Response:
     app = request.app
     settings: Settings = app.state.site.settings
     runtime: Runtime = app.state.runtime
+    door: Door = app.state.door
     caller = await authenticated(request)
     served = runtime.served
     served.batcher.check()
     try:
         async with asyncio.timeout(settings.api_timeout_s):
             uploads = await read_uploads(request, "files", most=settings.api_max_batch)
-            _charge(app.state.door, caller, len(uploads) - 1)
+            door.charge(caller, tokens=len(uploads) - 1)
             results = await _answer_all(runtime, served, uploads, max_pixels=settings.api_max_pixels)
     except TimeoutError as exc:
         raise TooSlowError(f"the request took longer than {settings.api_timeout_s:g} s; send fewer images") from exc
@@ -82,16 +83,11 @@ async def predict_batch(request: Request) -> Response:
     return _json(b'{"results":[' + b",".join(parts) + b'],"request_id":"' + request_id.encode() + b'"}')
 
 
-def _charge(door: Door, caller: Subject, images: int) -> None:
-    if images > 0:
-        door.charge(caller, tokens=images)
-
-
 async def _answer_all(
     runtime: Runtime, served: Served, uploads: list[Upload], *, max_pixels: int
-) -> list["NDArray[np.float32] | Problem"]:
-    """Answers in order; what is wrong with one image is its own problem."""
-    results: list[NDArray[np.float32] | Problem] = []
+) -> list[NDArray[np.float32] | SwathError]:
+    """Answers in order, or what is wrong with that image."""
+    results: list[NDArray[np.float32] | SwathError] = []
     most = 8  # at a time: they share calls of the network, and leave places in its queue to others
     for start in range(0, len(uploads), most):
         tasks = [
@@ -107,13 +103,13 @@ async def _answer_all(
     return results
 
 
-def _settled(task: "asyncio.Task[NDArray[np.float32]]") -> "NDArray[np.float32] | Problem":
+def _settled(task: "asyncio.Task[NDArray[np.float32]]") -> NDArray[np.float32] | SwathError:
     error = task.exception()
     if error is None:
         return task.result()
     if not isinstance(error, SwathError):
         raise error
-    return problem_of(error)
+    return error
 
 
 async def _answer(runtime: Runtime, served: Served, upload: Upload, *, max_pixels: int) -> NDArray[np.float32]:
@@ -164,9 +160,12 @@ def _render(served: Served, probabilities: NDArray[np.float32], request_id: str)
     return served.template.fill(best, probabilities.tolist(), request_id)
 
 
-def _render_item(served: Served, result: "NDArray[np.float32] | Problem", request_id: str) -> bytes:
-    if isinstance(result, Problem):
-        return b'{"problem":' + json.dumps(result.model_dump(mode="json", exclude_none=True)).encode() + b"}"
+def _render_item(served: Served, result: NDArray[np.float32] | SwathError, request_id: str) -> bytes:
+    if isinstance(result, SwathError):
+        log_failure(result, request_id)
+        return (
+            b'{"problem":' + json.dumps(problem_of(result).model_dump(mode="json", exclude_none=True)).encode() + b"}"
+        )
     return _render(served, result, request_id)
 
 

@@ -86,6 +86,7 @@ def test_too_many_at_once_are_told_when_to_come_back_and_the_rest_is_answered(in
     with serving(installation, package.root, **limits) as service, ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: service.predict(IMAGE), range(200)))
         refused = [each for each in answers if each.status_code == 503]
+        assert refused
         assert {each.status_code for each in answers} <= {200, 503}
         assert all(each.json()["retry_after_ms"] > 0 and int(each.headers["Retry-After"]) >= 1 for each in refused)
         assert service.predict(IMAGE).status_code == 200
@@ -287,6 +288,30 @@ def test_heads_one_after_the_other_each_have_their_time(impatient):
                 assert part, answer
                 answer += part
             assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("path", ["/infer", "/predict", "/predict/batch"])
+def test_a_body_that_does_not_end_is_refused_and_the_connection_ends(impatient, path):
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n-"
+    kind = b"application/json" if path == "/infer" else b"multipart/form-data; boundary=b"
+    with connected(impatient) as connection:
+        connection.sendall(head % (path.encode(), kind))
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"type":"urn:swath:problem:too-slow"' in answer
+
+
+def test_the_rest_of_a_body_that_was_refused_is_not_waited_for_for_ever(impatient):
+    with connected(impatient) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % 10**9)
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_stranger_is_refused_before_the_body_is_there(installation, package):
+    with serving(installation, package.root, SWATH_API_AUTH="keys") as service, connected(service) as connection:
+        connection.sendall(b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        assert connection.recv(2**16).startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.fixture(scope="module")
