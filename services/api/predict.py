@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 
+from services.api.aside import Place
 from services.api.auth import Door, authenticated
 from services.api.chips import Picture, cut_chips
 from services.api.images import decode_tiff
@@ -119,14 +120,28 @@ async def _answer(runtime: Runtime, served: Served, upload: Upload, *, max_pixel
         SwathError: The image cannot be used, or the network does not come to it in time.
     """
     kind = sniff(upload.body, upload.claim)
-    picture = None
     if kind != "TIFF" and len(upload.body) <= _SMALL_BYTES:
         picture = served.pictures.decode_small(upload.body, kind, max_pixels=max_pixels)
-    if picture is None:
-        picture = await _decode_aside(runtime, served, upload, kind, max_pixels=max_pixels)
+        if picture is not None:
+            return await _ask(served, picture)
+    async with runtime.pictures.place() as place:
+        picture = await place.run(lambda: _decode(served, upload, kind, max_pixels=max_pixels))
+        return await _ask(served, picture, place)
+
+
+def _decode(served: Served, upload: Upload, kind: Kind, *, max_pixels: int) -> Picture:
+    if kind == "TIFF":
+        return decode_tiff(upload.body, served.package.contract, names=upload.bands, max_pixels=max_pixels)
+    return served.pictures.decode(upload.body, kind, max_pixels=max_pixels)
+
+
+async def _ask(served: Served, picture: Picture, place: Place | None = None) -> NDArray[np.float32]:
+    """What the network says of a picture; `place` is where a large one is cut, so that the loop is not held up."""
     contract = served.package.contract
+    groups = cut_chips(picture, contract.chip_px, most=_CHIPS_AT_ONCE)
     total, weight = np.zeros(len(contract.classes), np.float64), 0.0
-    for chips, weights in cut_chips(picture, contract.chip_px, most=_CHIPS_AT_ONCE):
+    while group := next(groups, None) if place is None else await place.run(lambda: next(groups, None)):
+        chips, weights = group
         answers = await served.batcher.predict(chips)
         if len(answers) == 1 and weight == 0 and picture.pixels.shape[1:] == chips.shape[2:]:
             return _checked(served, answers[0])
@@ -141,17 +156,6 @@ def _checked(served: Served, probabilities: NDArray[np.float32]) -> NDArray[np.f
     if not np.isfinite(probabilities).all():
         raise PackageError(f"model {served.package.contract.name} answers what is no number")
     return probabilities
-
-
-async def _decode_aside(runtime: Runtime, served: Served, upload: Upload, kind: Kind, *, max_pixels: int) -> Picture:
-    """Decode what would hold up the loop on a thread; two at a time, so that memory is bounded."""
-
-    def decode() -> Picture:
-        if kind == "TIFF":
-            return decode_tiff(upload.body, served.package.contract, names=upload.bands, max_pixels=max_pixels)
-        return served.pictures.decode(upload.body, kind, max_pixels=max_pixels)
-
-    return await runtime.decoding.run(decode)
 
 
 def _render(served: Served, probabilities: NDArray[np.float32], request_id: str) -> bytes:
