@@ -19,6 +19,7 @@ from services.api.answers import (
 )
 from services.api.auth import SECURITY, LockedRoute
 from services.api.ids import MODEL_ID, SCENE_ID, scene_exactly
+from services.api.infer import Windows
 from services.api.lineage import LineageAnswer
 from services.api.models import model_detail, model_page
 from services.api.paging import Cursor, Limit, link_next, read_page, write_cursor
@@ -128,6 +129,7 @@ def list_models(
 
 
 @router.get("/models/{model_id}", tags=["models"], summary="One model", responses=_ONES, openapi_extra=_LOCKED)
-def show_model(model_id: ModelId, site: SiteHere) -> ModelDetail:
+def show_model(model_id: ModelId, request: Request, site: SiteHere) -> ModelDetail:
     """Its contract, card, measurements and stages."""
-    return model_detail(site, model_id)
+    windows: Windows = request.app.state.windows
+    return model_detail(site, windows.shelf.package(model_id))
