@@ -162,6 +162,23 @@ def test_a_database_that_is_gone_is_said_by_ready_and_not_by_live(installation, 
         assert service.client.get("/health/live").status_code == 200
 
 
+def test_a_store_that_hangs_does_not_hold_up_the_end(installation, package):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and answers nothing
+        store = {
+            "SWATH_STORE": "s3://maps",
+            "SWATH_S3_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+        }
+        with serving(installation, package.root, **store) as service:
+            parts = service.client.get("/health/ready").json()["parts"]
+            began = time.monotonic()
+            service.process.send_signal(signal.SIGTERM)
+            code, _ = service.end()
+    assert parts["store"] == "no answer in 2 s"
+    assert (code, time.monotonic() - began < 10) == (0, True)
+
+
 def test_a_large_window_becomes_a_run_that_is_worked_on(installation, package, scene: Path):
     assert installation.swath("ingest", scene).code == 0
     with serving(installation, package.root, SWATH_API_INFER_PIXELS="1") as service:
