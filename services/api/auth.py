@@ -136,11 +136,12 @@ class LockedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's, behind the door."""
-        answer = super().get_route_handler()
+        answer, takes_body = super().get_route_handler(), self.body_field is not None
 
         async def locked(request: Request) -> Response:
             await authenticated(request)
-            await _read_body(request)
+            if takes_body:
+                await _read_body(request)
             return await answer(request)
 
         return locked
