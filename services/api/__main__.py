@@ -1,10 +1,9 @@
 """`python -m services.api`: the container's entry point. Settings from the environment, wiring, exit code."""
 
 import gc
-import sys
 from typing import TYPE_CHECKING
 
-from services.core.entry_point import run_entry_point
+from services.core.entry_point import end_process, run_entry_point
 
 if TYPE_CHECKING:
     from services.core.settings import Settings
@@ -25,4 +24,4 @@ def _serve(settings: "Settings") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from services.api.refusals import BusyError
@@ -12,32 +12,70 @@ _Answer = TypeVar("_Answer")
 
 
 class Aside:
-    """A few places. One is taken for as long as its thread works, even when nobody waits for the answer any more.
+    """A few places, each for one thread at a time.
 
     The threads are daemons: the standard library's pools are waited for when the process ends, for ever if need be.
     """
 
-    def __init__(self, places: int, *, patience_s: float) -> None:
-        """`patience_s` is how long to wait for a place."""
+    def __init__(self, places: int, *, patience_s: float, busy: str) -> None:
+        """`patience_s` is how long to wait for a place, and `busy` what is said when none became free."""
         self._places = asyncio.Semaphore(places)
         self._patience_s = patience_s
+        self._busy = busy
 
-    async def run(self, work: Callable[[], _Answer]) -> _Answer:
-        """Call `work` on a thread; what it raises is raised here.
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator["Place"]:
+        """A place for several pieces of work, and for what they leave in memory between them.
 
         Raises:
-            BusyError: No place became free.
+            BusyError: None became free.
         """
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._places.acquire()
         except TimeoutError as exc:
-            raise BusyError("images that take long to read keep this service busy; send it again in a moment") from exc
+            raise BusyError(self._busy) from exc
+        place = Place(self._places, self._busy)
+        try:
+            yield place
+        finally:
+            place.leave()
+
+    async def run(self, work: Callable[[], _Answer]) -> _Answer:
+        """Call `work` on a thread; what it raises is raised here.
+
+        Raises:
+            BusyError: No place became free, or no thread can be had.
+        """
+        async with self.place() as place:
+            return await place.run(work)
+
+
+class Place:
+    """Is taken for as long as somebody holds it or its thread works, even when nobody waits for that any more."""
+
+    def __init__(self, places: asyncio.Semaphore, busy: str) -> None:
+        self._places = places
+        self._busy = busy
+        self._users = 1
+
+    def leave(self) -> None:
+        """The last one who does gives it back."""
+        self._users -= 1
+        if not self._users:
+            self._places.release()
+
+    async def run(self, work: Callable[[], _Answer]) -> _Answer:
+        """Call `work` on a thread; what it raises is raised here.
+
+        Raises:
+            BusyError: No thread can be had.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_Answer] = loop.create_future()
 
         def settle(made: _Answer | None, error: BaseException | None) -> None:
-            self._places.release()
+            self.leave()
             if answer.done():  # nobody waits for it any more
                 return
             if error is None:
@@ -54,5 +92,9 @@ class Aside:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(settle, made, error)
 
-        threading.Thread(target=call, name="aside", daemon=True).start()
+        try:
+            threading.Thread(target=call, name="aside", daemon=True).start()
+        except RuntimeError as exc:  # as many as this machine allows
+            raise BusyError(self._busy) from exc
+        self._users += 1
         return await answer

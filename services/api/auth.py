@@ -1,18 +1,21 @@
 """Who asks, and whether they may: keys, an OpenID provider's tokens, or nobody at all; and how fast."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
 
 from services.api.keys import KeyRing
 from services.api.oidc import TokenCheck
 from services.api.rate import TokenBuckets
-from services.api.refusals import ForbiddenError, TooManyRequestsError, UnauthenticatedError
+from services.api.refusals import ForbiddenError, TooManyRequestsError, TooSlowError, UnauthenticatedError
 
-#: Keys not seen before that one address may try: each costs a look into the catalog.
+#: Keys that have opened nothing yet, and that one address may try: each costs a look into the catalog.
 _TRIES_PER_S = 2.0
 _TRIES_BURST = 30
 
@@ -53,11 +56,6 @@ class Door:
         self._local_only = local_only
         self._tries = TokenBuckets(rate_per_s=_TRIES_PER_S, burst=_TRIES_BURST)
 
-    @property
-    def open(self) -> bool:
-        """Whether nobody is asked who they are."""
-        return self._ring is None and self._tokens is None
-
     def charge(self, subject: Subject, *, tokens: int = 1) -> None:
         """Take tokens of a caller's limit: one for a request, and one for each further image of a batch.
 
@@ -88,7 +86,7 @@ class Door:
             text = _bearer(headers) or headers.get("x-api-key", "").strip()
             if not text:
                 raise UnauthenticatedError("this needs a key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
-            if self._ring.must_ask(text):
+            if self._ring.is_try(text):
                 self._count_try(address)
             return Subject(f"key:{(await self._ring.find(text)).id}")
         if self._tokens is not None:
@@ -122,7 +120,7 @@ def _bearer(headers: Mapping[str, str]) -> str | None:
 
 
 async def authenticated(request: Request) -> Subject:
-    """The dependency of every route that is not open to all."""
+    """Who asks; every route that is not open to all begins with this."""
     door: Door = request.app.state.door
     subject = await door.identify(request.headers, request.client.host if request.client else "unknown")
     request.state.caller = subject.caller  # for the access log, also of those who are refused for their haste
@@ -130,7 +128,39 @@ async def authenticated(request: Request) -> Subject:
     return subject
 
 
-Caller = Annotated[Subject, Depends(authenticated)]
+class LockedRoute(APIRoute):
+    """Asks who it is, and then for the body, which must be there in time; FastAPI would begin with the body.
+
+    Nor does FastAPI let errors of ours through while it reads one.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's, behind the door."""
+        answer, takes_body = super().get_route_handler(), self.body_field is not None
+
+        async def locked(request: Request) -> Response:
+            await authenticated(request)
+            if takes_body:
+                await _read_body(request)
+            return await answer(request)
+
+        return locked
+
+
+async def _read_body(request: Request) -> None:
+    """All of it; the request keeps it.
+
+    Raises:
+        TooSlowError: It was not there in time.
+        SwathError: The gate holds no more.
+    """
+    seconds = request.app.state.site.settings.api_timeout_s
+    try:
+        async with asyncio.timeout(seconds):
+            await request.body()
+    except TimeoutError as exc:
+        raise TooSlowError(f"the body was not there after {seconds:g} s; send it again") from exc
+
 
 #: For the OpenAPI document; FastAPI's own classes would run on the hot path.
 SECURITY_SCHEMES: dict[str, Any] = {

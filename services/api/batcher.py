@@ -9,9 +9,13 @@ import asyncio
 import math
 import threading
 import time
+import weakref
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +46,10 @@ class _Waiting:
 
 
 class Batcher:
-    """One network's queue. Used from the event loop; the network runs on `threads` threads of its own."""
+    """One network's queue. Used from the event loop; the network runs on `threads` threads of its own.
+
+    They are begun here, so that none can be lacking later; they are daemons, and end with the batcher.
+    """
 
     def __init__(
         self, backend: Backend, contract: Contract, *, threads: int, limits: QueueLimits, metrics: Metrics
@@ -51,7 +58,10 @@ class Batcher:
         self._limits = limits
         self._metrics = metrics
         self._size = batch_size(contract)
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="network")
+        self._calls = SimpleQueue[Callable[[], None] | None]()
+        weakref.finalize(self, _dismiss, self._calls, threads)
+        for _ in range(threads):
+            threading.Thread(target=_work, args=(self._calls,), name="network", daemon=True).start()
         self._free = self._slots = threads
         self._queue: deque[_Waiting] = deque()
         self._call_s = 0.005
@@ -111,7 +121,7 @@ class Batcher:
             self._turn_away(late)
             if not batch:
                 break
-            self._threads.submit(self._serve, batch)
+            self._calls.put(partial(self._serve, batch))
         self._metrics.queued.set(len(self._queue))
 
     def _take_batch(self) -> tuple[list[_Waiting], list[_Waiting]]:
@@ -143,7 +153,8 @@ class Batcher:
             with self._lock:
                 following, late = self._take_batch()
                 self._free += not following
-            loop.call_soon_threadsafe(self._answer, batch, answers, seconds, late)
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._answer, batch, answers, seconds, late)
             batch = following
 
     def _answer(
@@ -174,3 +185,15 @@ class Batcher:
                     retry_after_ms=max(1, math.ceil(self._wait_s(len(self._queue) + 1) * 1000)),
                 )
             )
+
+
+def _work(calls: SimpleQueue[Callable[[], None] | None]) -> None:
+    """A network thread; between calls it knows no batcher, which may go meanwhile."""
+    while (call := calls.get()) is not None:
+        call()
+        del call
+
+
+def _dismiss(calls: SimpleQueue[Callable[[], None] | None], threads: int) -> None:
+    for _ in range(threads):
+        calls.put(None)

@@ -17,24 +17,25 @@ from services.api.answers import (
     SceneDetail,
     ScenePage,
 )
-from services.api.auth import SECURITY, authenticated
+from services.api.auth import SECURITY, LockedRoute
+from services.api.ids import MODEL_ID, SCENE_ID, scene_exactly
+from services.api.infer import Windows
 from services.api.lineage import LineageAnswer
 from services.api.models import model_detail, model_page
 from services.api.paging import Cursor, Limit, link_next, read_page, write_cursor
 from services.api.problems import problem_responses
-from services.core.errors import ObjectNotFoundError
 from services.core.lineage import trace_pixel
 from services.core.records import RunState
 from services.core.site import Site
 
-router = APIRouter(dependencies=[Depends(authenticated)], generate_unique_id_function=lambda route: route.name)
+router = APIRouter(route_class=LockedRoute, generate_unique_id_function=lambda route: route.name)
 
 _LOCKED = {"security": SECURITY}
 _LISTS = problem_responses(401, 403, 422, 429, 503)
 _ONES = problem_responses(401, 403, 404, 422, 429, 503)
 
-SceneId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="As `GET /scenes` lists it.")]
-ModelId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$", description="Name or digest.")]
+SceneId = Annotated[str, Path(pattern=SCENE_ID, description="As `GET /scenes` lists it.")]
+ModelId = Annotated[str, Path(pattern=MODEL_ID, description="Name or digest.")]
 RunId = Annotated[
     str, Path(pattern=r"^r-[0-9]{8}T[0-9]{6}-[0-9a-f]{6}$", description="Such as r-20260102T030405-a1b2c3.")
 ]
@@ -64,10 +65,7 @@ def list_scenes(
 @router.get("/scenes/{scene_id}", tags=["scenes"], summary="One scene", responses=_ONES, openapi_extra=_LOCKED)
 def show_scene(scene_id: SceneId, site: SiteHere) -> SceneDetail:
     """Its grid, bands and footprint."""
-    scene = site.catalog.scene(scene_id)
-    if scene.id != scene_id:  # the catalog also takes the beginning of an id, which programs should not send
-        raise ObjectNotFoundError(f"no scene {scene_id!r} in the catalog; see GET /scenes")
-    return SceneDetail.of(scene)
+    return SceneDetail.of(scene_exactly(site.catalog, scene_id))
 
 
 @router.get("/runs", tags=["runs"], summary="Runs, newest first", responses=_LISTS, openapi_extra=_LOCKED)
@@ -77,7 +75,7 @@ def list_runs(  # noqa: PLR0913, PLR0917  # FastAPI makes a query parameter of e
     site: SiteHere,
     limit: Limit = 50,
     cursor: Cursor = None,
-    scene_id: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = None,
+    scene_id: Annotated[str | None, Query(pattern=SCENE_ID)] = None,
     state: Annotated[RunState | None, Query(description="Only runs that stand so.")] = None,
 ) -> RunPage:
     """Every run, or those of one scene or state."""
@@ -131,6 +129,7 @@ def list_models(
 
 
 @router.get("/models/{model_id}", tags=["models"], summary="One model", responses=_ONES, openapi_extra=_LOCKED)
-def show_model(model_id: ModelId, site: SiteHere) -> ModelDetail:
+def show_model(model_id: ModelId, request: Request, site: SiteHere) -> ModelDetail:
     """Its contract, card, measurements and stages."""
-    return model_detail(site, model_id)
+    windows: Windows = request.app.state.windows
+    return model_detail(site, windows.shelf.package(model_id))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from services.core.model.preprocess import Normalisation, normalise
 class Picture:
     """An image in the network's bands."""
 
-    pixels: NDArray[np.float32]  #: (C, H, W), stored numbers, the owner's to overwrite
+    pixels: NDArray[Any]  #: (C, H, W), stored numbers: float32, or uint8 for a quarter of the memory
     valid: NDArray[np.bool_] | None  #: (H, W); None: all are usable
     norm: Normalisation
 
@@ -23,28 +25,30 @@ def cut_chips(picture: Picture, chip_px: int, *, most: int) -> Iterator[tuple[ND
     """Normalised chips that cover the picture, and the usable part of each; chips without any are left out.
 
     Args:
-        picture: At least a chip wide and high; overwritten.
+        picture: At least a chip wide and high.
         chip_px: Side of a chip.
-        most: Chips at a time.
+        most: Chips at a time; others are not normalised before they are asked for.
 
     Yields:
         (N, C, chip, chip) with N up to `most`, and N weights in (0, 1].
     """
-    pixels = normalise(picture.pixels, picture.valid, picture.norm)
-    height, width = pixels.shape[1:]
-    if (height, width) == (chip_px, chip_px) and picture.valid is None:
-        yield pixels[None], [1.0]
+    pixels, valid, bands = picture.pixels, picture.valid, len(picture.pixels)
+    if valid is None and pixels.shape[1:] == (chip_px, chip_px):
+        yield normalise(pixels, None, picture.norm, out=np.empty(pixels.shape, np.float32))[None], [1.0]
         return
-    chips, weights = [], []
-    for row in plan_chips(height, chip_px=chip_px, stride_px=chip_px):
-        for col in plan_chips(width, chip_px=chip_px, stride_px=chip_px):
-            here = slice(row, row + chip_px), slice(col, col + chip_px)
-            weight = 1.0 if picture.valid is None else float(picture.valid[here].mean())
-            if weight > 0:
-                chips.append(pixels[:, *here])
-                weights.append(weight)
-            if len(chips) == most:
-                yield np.stack(chips), weights
-                chips, weights = [], []
-    if chips:
-        yield np.stack(chips), weights
+    usable = _usable(picture, chip_px)
+    while group := list(islice(usable, most)):
+        chips = np.empty((len(group), bands, chip_px, chip_px), np.float32)
+        for chip, (here, _) in zip(chips, group, strict=True):
+            normalise(pixels[:, *here], None if valid is None else valid[here], picture.norm, out=chip)
+        yield chips, [weight for _, weight in group]
+
+
+def _usable(picture: Picture, chip_px: int) -> Iterator[tuple[tuple[slice, slice], float]]:
+    """Where chips lie, and their weights."""
+    rows, cols = (plan_chips(size, chip_px=chip_px, stride_px=chip_px) for size in picture.pixels.shape[1:])
+    for row, col in product(rows, cols):
+        here = slice(row, row + chip_px), slice(col, col + chip_px)
+        weight = 1.0 if picture.valid is None else float(picture.valid[here].mean())
+        if weight > 0:
+            yield here, weight

@@ -64,7 +64,15 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A body's last byte."""
         self._awaits_head = True
+        self._cease_waiting()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer's last byte; what is left of a body that nobody wanted has as long as a head to pass."""
+        super().on_response_complete()
+        if not self._awaits_head and not self.transport.is_closing():
+            self._head_bytes = 0
+            self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, or of a body, which is none of our business here."""

@@ -3,13 +3,9 @@
 from dataclasses import dataclass
 
 from fastapi import Request
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.api.predict import predict
-from services.api.problems import on_disconnect, on_error, on_http
-from services.core.errors import SwathError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +19,7 @@ _PREDICT = _Route("/predict")
 
 
 class FastLane:
-    """Calls the route's own function; whatever else is asked, and every error, goes the way of all requests."""
+    """Calls the route's own function, and leaves its errors to the gate; whatever else is asked is passed on."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,12 +31,5 @@ class FastLane:
             return
         scope["route"] = _PREDICT
         request = Request(scope, receive, send)
-        try:
-            response = await predict(request)
-        except SwathError as exc:
-            response = await on_error(request, exc)
-        except HTTPException as exc:
-            response = await on_http(request, exc)
-        except ClientDisconnect as exc:
-            response = await on_disconnect(request, exc)
+        response = await predict(request)
         await response(scope, receive, send)

@@ -5,13 +5,11 @@ import re
 import time
 from collections.abc import Callable
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api.metrics import Metrics
-from services.api.problems import problem_of, respond
+from services.api.problems import answer_for
 from services.api.refusals import BusyError, OverloadedError, TooLargeError
-from services.core.errors import SwathError
 from services.core.log import get_logger
 from services.core.settings import Settings
 
@@ -21,10 +19,6 @@ _SANE = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 #: Any other method would be a label of the caller's choosing.
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _QUIET = ("/health/live", "/health/ready", "/metrics")  #: asked every few seconds: logged only when they fail
-
-
-class BodyTooLargeError(HTTPException):
-    """An HTTPException, because FastAPI's own reading of bodies lets only those through."""
 
 
 class Notes:
@@ -54,7 +48,7 @@ class Notes:
 
 
 class Gate:
-    """Wraps the application. What it refuses never reaches a route."""
+    """Wraps the application, and answers for what nothing in there did. What it refuses never reaches a route."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
         self._app = app
@@ -74,47 +68,53 @@ class Gate:
         self._metrics.under_way.set(self._under_way)
         body = _Body(receive, self._settings.api_max_body_bytes, self._hold)
         try:
-            refusal = self._refusal(passage)
-            if refusal is not None:
-                await respond(problem_of(refusal, request_id=passage.request_id))(scope, receive, passage.send)
-            else:
-                await self._app(scope, body.receive, passage.send)
+            self._check(passage)
+            await self._app(scope, body.receive, passage.send)
+        except Exception as exc:
+            if passage.begun:  # half an answer can only be broken off
+                raise
+            await answer_for(exc, passage.request_id)(scope, receive, passage.send)
         finally:
             self._under_way -= 1
             self._metrics.under_way.set(self._under_way)
             self._held_bytes -= body.size
             self._notes.write(passage)
 
-    def _refusal(self, passage: "Passage") -> SwathError | None:
+    def _check(self, passage: "Passage") -> None:
+        """Refuse by the head alone.
+
+        Raises:
+            OverloadedError, BusyError, TooLargeError: Too many requests, or bytes, at once; too many of this one.
+        """
         settings, declared = self._settings, passage.declared_bytes
         if self._under_way > settings.api_max_requests:
-            return OverloadedError("as many requests as are taken at once are under way; try again", retry_after_ms=500)
+            raise OverloadedError("as many requests as are taken at once are under way; try again", retry_after_ms=500)
         if declared > settings.api_max_body_bytes:
-            return _too_large(settings.api_max_body_bytes)
+            raise _too_large(settings.api_max_body_bytes)
         if declared and self._held_bytes + declared > settings.api_body_memory_bytes:
-            return BusyError("as many bodies as are held at once have been sent; try again")
-        return None
+            raise _too_many_bodies()
 
     def _hold(self, size: int) -> None:
         """Take note of body bytes in memory.
 
         Raises:
-            HTTPException: They are too many, over all requests.
+            BusyError: They are too many, over all requests.
         """
         self._held_bytes += size
         if self._held_bytes > self._settings.api_body_memory_bytes:
-            raise HTTPException(503, "as many bodies as are held at once have been sent; try again")
+            raise _too_many_bodies()
 
 
 class Passage:
     """One request on its way through."""
 
-    __slots__ = ("_send", "began", "declared_bytes", "request_id", "scope", "status")
+    __slots__ = ("_send", "began", "begun", "declared_bytes", "request_id", "scope", "status")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.began = time.perf_counter()
         self.scope = scope
-        self.status = 500  # unless an answer begins
+        self.begun = False  #: whether an answer has
+        self.status = 500
         self.declared_bytes = 0
         self._send = send
         self.request_id = ""
@@ -136,7 +136,7 @@ class Passage:
     async def send(self, message: Message) -> None:
         """Pass on, with the request's name on the head."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.begun, self.status = True, message["status"]
             message.setdefault("headers", []).append((b"x-request-id", self.request_id.encode()))
         await self._send(message)
 
@@ -156,7 +156,7 @@ class _Body:
         """The next part.
 
         Raises:
-            BodyTooLargeError: It is more than one request may send.
+            TooLargeError, BusyError: It is more than one request may send; more than all may at once.
         """
         message = await self._receive()
         part = len(message.get("body", b""))
@@ -164,9 +164,13 @@ class _Body:
             self.size += part
             self._hold(part)
             if self.size > self._limit:
-                raise BodyTooLargeError(413, str(_too_large(self._limit)))
+                raise _too_large(self._limit)
         return message
 
 
 def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(f"a body may have {limit} bytes; send a smaller image, or fewer at once")
+
+
+def _too_many_bodies() -> BusyError:
+    return BusyError("as many bodies as are held at once have been sent; try again")

@@ -96,10 +96,7 @@ class PictureRules:
         return width * height <= here_px
 
     def _picture(self, colours: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> Picture:
-        pixels = np.empty((len(self._planes), *colours.shape[:2]), np.float32)
-        for row, plane in enumerate(self._planes):
-            pixels[row] = colours[..., plane]
-        return Picture(pixels, valid, self._norm)
+        return Picture(colours.transpose(2, 0, 1)[self._planes], valid, self._norm)
 
 
 def decode_tiff(body: bytes, contract: Contract, *, names: Sequence[str], max_pixels: int) -> Picture:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from fastapi import APIRouter, Request, Response, status
 
-from services.api.auth import SECURITY, Caller
+from services.api.auth import SECURITY, LockedRoute
+from services.api.ids import scene_exactly
 from services.api.infer_shapes import (
     ClassShare,
     InferAnswer,
@@ -29,8 +30,9 @@ from services.api.problems import problem_responses
 from services.api.refusals import BusyError
 from services.api.shelf import Shelf
 from services.core.area import Area, predict_area
+from services.core.boxes import BBox
 from services.core.catalog.titles import scene_titled
-from services.core.errors import ObjectNotFoundError, RequestError
+from services.core.errors import RequestError
 from services.core.flow.plan import Allowance
 from services.core.grid import Window
 from services.core.job import Job, JobRequest, plan_job
@@ -82,7 +84,7 @@ class Windows:
             self.slots.release()
 
 
-router = APIRouter(tags=["scenes"])
+router = APIRouter(tags=["scenes"], route_class=LockedRoute)
 
 
 @router.post(
@@ -100,9 +102,8 @@ router = APIRouter(tags=["scenes"])
     openapi_extra={"security": SECURITY},
     operation_id="infer",
 )
-def infer(body: InferRequest, request: Request, caller: Caller) -> InferAnswer | Response:
+def infer(body: InferRequest, request: Request) -> InferAnswer | Response:
     """Small windows are answered at once; a larger one becomes a run."""
-    del caller
     windows: Windows = request.app.state.windows
     scene = _find_scene(windows.site, body)
     package = windows.shelf.package(body.model)
@@ -119,15 +120,10 @@ def _find_scene(site: Site, body: InferRequest) -> Scene:
     if body.item_id is not None:
         return scene_titled(site.catalog, body.item_id)
     assert body.scene_id is not None, "the request was checked"
-    scene = site.catalog.scene(body.scene_id)
-    if scene.id != body.scene_id:  # the catalog also takes the beginning of an id, which programs should not send
-        raise ObjectNotFoundError(f"no scene {body.scene_id!r} in the catalog; see GET /scenes")
-    return scene
+    return scene_exactly(site.catalog, body.scene_id)
 
 
-def _start(
-    windows: Windows, scene: Scene, package: ModelPackage, bbox: tuple[float, float, float, float], *, pixels: int
-) -> Response:
+def _start(windows: Windows, scene: Scene, package: ModelPackage, bbox: BBox, *, pixels: int) -> Response:
     size = f"a window of {pixels} pixels is more than the {windows.max_pixels} answered at once"
     if windows.start_run is None:
         raise RequestError(

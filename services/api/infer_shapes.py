@@ -4,12 +4,13 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from services.api.ids import MODEL_ID, SCENE_ID
 from services.core.records import Record
 
 Degrees = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)]
-SceneId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+SceneId = Annotated[str, Field(pattern=SCENE_ID)]
+ModelId = Annotated[str, Field(pattern=MODEL_ID)]
 
 
 class InferRequest(Record):

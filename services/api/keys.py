@@ -48,9 +48,13 @@ class KeyRing:
         self._asking: dict[bytes, asyncio.Task[ApiKey | None]] = {}
         self._noting: set[asyncio.Task[None]] = set()
 
-    def must_ask(self, text: str) -> bool:
-        """Whether the catalog must be asked about this text: it has a key's form, and no answer is at hand."""
-        return split_key(text) is not None and self._fresh(_fingerprint(text)) is None
+    def is_try(self, text: str) -> bool:
+        """Whether the catalog must be asked about this text, which has a key's form and never opened anything."""
+        if split_key(text) is None:
+            return False
+        fingerprint = _fingerprint(text)
+        last = self._answers.get(fingerprint)
+        return self._fresh(fingerprint) is None and (last is None or last.key is None)
 
     async def find(self, text: str) -> ApiKey:
         """The key that the text opens.

@@ -5,7 +5,6 @@ import re
 from services.api.answers import ModelAnswer, ModelDetail, ModelPage, contract_of
 from services.api.paging import read_page, write_cursor
 from services.core.catalog.stages import Stages
-from services.core.errors import ObjectNotFoundError, RequestError
 from services.core.model.package import ModelPackage, shipped_names, shipped_package
 from services.core.records import ModelStage
 from services.core.site import Site
@@ -28,33 +27,11 @@ def model_page(site: Site, *, cursor: str | None, limit: int) -> ModelPage:
     )
 
 
-def model_detail(site: Site, wanted: str) -> ModelDetail:
-    """One package with its card.
-
-    Raises:
-        ObjectNotFoundError: Nothing here has this name or digest.
-        PackageError: Its files are damaged.
-    """
-    package = known_package(site, wanted)
+def model_detail(site: Site, package: ModelPackage) -> ModelDetail:
+    """One package with its card."""
     stages = Stages(site.catalog)
     summary = _summary(package, stages.stage(package.digest))
     return ModelDetail.of_package(package, summary, stages.stage_history(package.contract.name))
-
-
-def known_package(site: Site, wanted: str) -> ModelPackage:
-    """The package with this name or digest; never a folder, and no beginning of a digest, which programs do not send.
-
-    Raises:
-        ObjectNotFoundError: There is none.
-        PackageError: Its files are damaged.
-    """
-    try:
-        package = site.models.known(wanted)
-    except (ObjectNotFoundError, RequestError) as exc:  # in the command line's words
-        raise ObjectNotFoundError(f"no model {wanted!r} here; see GET /models") from exc
-    if wanted not in (package.contract.name, package.digest):
-        raise ObjectNotFoundError(f"no model {wanted!r} here; see GET /models")
-    return package
 
 
 def _cursor(last: ModelAnswer) -> str:

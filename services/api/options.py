@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.core.boxes import BBox
 from services.core.records import Run
 
 
 class StartRun(Protocol):
     """Starts a run over a window of a registered scene, beside the service, and does not wait for it."""
 
-    def __call__(self, *, scene_id: str, model: str, bbox: tuple[float, float, float, float]) -> Run:
+    def __call__(self, *, scene_id: str, model: str, bbox: BBox) -> Run:
         """The run as it was planned.
 
         Args:

@@ -14,11 +14,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 
-from services.api.auth import Door, Subject, authenticated
+from services.api.aside import Place
+from services.api.auth import Door, authenticated
 from services.api.chips import Picture, cut_chips
 from services.api.images import decode_tiff
 from services.api.predict_docs import BATCH_DOCS, PREDICT_DOCS
-from services.api.problems import Problem, problem_of
+from services.api.problems import log_failure, problem_of
 from services.api.refusals import ImageError, TooSlowError
 from services.api.runtime import Runtime, Served
 from services.api.sniff import Kind, sniff
@@ -67,13 +68,14 @@ async def predict_batch(request: Request) -> Response:
     app = request.app
     settings: Settings = app.state.site.settings
     runtime: Runtime = app.state.runtime
+    door: Door = app.state.door
     caller = await authenticated(request)
     served = runtime.served
     served.batcher.check()
     try:
         async with asyncio.timeout(settings.api_timeout_s):
             uploads = await read_uploads(request, "files", most=settings.api_max_batch)
-            _charge(app.state.door, caller, len(uploads) - 1)
+            door.charge(caller, tokens=len(uploads) - 1)
             results = await _answer_all(runtime, served, uploads, max_pixels=settings.api_max_pixels)
     except TimeoutError as exc:
         raise TooSlowError(f"the request took longer than {settings.api_timeout_s:g} s; send fewer images") from exc
@@ -82,16 +84,11 @@ async def predict_batch(request: Request) -> Response:
     return _json(b'{"results":[' + b",".join(parts) + b'],"request_id":"' + request_id.encode() + b'"}')
 
 
-def _charge(door: Door, caller: Subject, images: int) -> None:
-    if images > 0:
-        door.charge(caller, tokens=images)
-
-
 async def _answer_all(
     runtime: Runtime, served: Served, uploads: list[Upload], *, max_pixels: int
-) -> list["NDArray[np.float32] | Problem"]:
-    """Answers in order; what is wrong with one image is its own problem."""
-    results: list[NDArray[np.float32] | Problem] = []
+) -> list[NDArray[np.float32] | SwathError]:
+    """Answers in order, or what is wrong with that image."""
+    results: list[NDArray[np.float32] | SwathError] = []
     most = 8  # at a time: they share calls of the network, and leave places in its queue to others
     for start in range(0, len(uploads), most):
         tasks = [
@@ -107,13 +104,13 @@ async def _answer_all(
     return results
 
 
-def _settled(task: "asyncio.Task[NDArray[np.float32]]") -> "NDArray[np.float32] | Problem":
+def _settled(task: "asyncio.Task[NDArray[np.float32]]") -> NDArray[np.float32] | SwathError:
     error = task.exception()
     if error is None:
         return task.result()
     if not isinstance(error, SwathError):
         raise error
-    return problem_of(error)
+    return error
 
 
 async def _answer(runtime: Runtime, served: Served, upload: Upload, *, max_pixels: int) -> NDArray[np.float32]:
@@ -123,14 +120,28 @@ async def _answer(runtime: Runtime, served: Served, upload: Upload, *, max_pixel
         SwathError: The image cannot be used, or the network does not come to it in time.
     """
     kind = sniff(upload.body, upload.claim)
-    picture = None
     if kind != "TIFF" and len(upload.body) <= _SMALL_BYTES:
         picture = served.pictures.decode_small(upload.body, kind, max_pixels=max_pixels)
-    if picture is None:
-        picture = await _decode_aside(runtime, served, upload, kind, max_pixels=max_pixels)
+        if picture is not None:
+            return await _ask(served, picture)
+    async with runtime.pictures.place() as place:
+        picture = await place.run(lambda: _decode(served, upload, kind, max_pixels=max_pixels))
+        return await _ask(served, picture, place)
+
+
+def _decode(served: Served, upload: Upload, kind: Kind, *, max_pixels: int) -> Picture:
+    if kind == "TIFF":
+        return decode_tiff(upload.body, served.package.contract, names=upload.bands, max_pixels=max_pixels)
+    return served.pictures.decode(upload.body, kind, max_pixels=max_pixels)
+
+
+async def _ask(served: Served, picture: Picture, place: Place | None = None) -> NDArray[np.float32]:
+    """What the network says of a picture; `place` is where a large one is cut, so that the loop is not held up."""
     contract = served.package.contract
+    groups = cut_chips(picture, contract.chip_px, most=_CHIPS_AT_ONCE)
     total, weight = np.zeros(len(contract.classes), np.float64), 0.0
-    for chips, weights in cut_chips(picture, contract.chip_px, most=_CHIPS_AT_ONCE):
+    while group := next(groups, None) if place is None else await place.run(lambda: next(groups, None)):
+        chips, weights = group
         answers = await served.batcher.predict(chips)
         if len(answers) == 1 and weight == 0 and picture.pixels.shape[1:] == chips.shape[2:]:
             return _checked(served, answers[0])
@@ -147,26 +158,18 @@ def _checked(served: Served, probabilities: NDArray[np.float32]) -> NDArray[np.f
     return probabilities
 
 
-async def _decode_aside(runtime: Runtime, served: Served, upload: Upload, kind: Kind, *, max_pixels: int) -> Picture:
-    """Decode what would hold up the loop on a thread; two at a time, so that memory is bounded."""
-
-    def decode() -> Picture:
-        if kind == "TIFF":
-            return decode_tiff(upload.body, served.package.contract, names=upload.bands, max_pixels=max_pixels)
-        return served.pictures.decode(upload.body, kind, max_pixels=max_pixels)
-
-    return await runtime.decoding.run(decode)
-
-
 def _render(served: Served, probabilities: NDArray[np.float32], request_id: str) -> bytes:
     """The answer as JSON; nine digits bring a float32 back bit for bit."""
     best = int(probabilities.argmax())  # the lower number on a tie, as in a map
     return served.template.fill(best, probabilities.tolist(), request_id)
 
 
-def _render_item(served: Served, result: "NDArray[np.float32] | Problem", request_id: str) -> bytes:
-    if isinstance(result, Problem):
-        return b'{"problem":' + json.dumps(result.model_dump(mode="json", exclude_none=True)).encode() + b"}"
+def _render_item(served: Served, result: NDArray[np.float32] | SwathError, request_id: str) -> bytes:
+    if isinstance(result, SwathError):
+        log_failure(result, request_id)
+        return (
+            b'{"problem":' + json.dumps(problem_of(result).model_dump(mode="json", exclude_none=True)).encode() + b"}"
+        )
     return _render(served, result, request_id)
 
 

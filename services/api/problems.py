@@ -73,9 +73,7 @@ _HTTP = {
     400: Kind(400, "request", "The request makes no sense"),
     404: Kind(404, "not-found", "No such thing"),
     405: Kind(405, "method", "Not with this method"),
-    413: KINDS[refusals.TooLargeError],
     415: KINDS[refusals.MediaTypeError],
-    503: _UNAVAILABLE,
 }
 _SENTENCES = {
     404: "there is nothing at this address; see /docs",
@@ -139,17 +137,27 @@ def respond(problem: Problem) -> Response:
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Let every error of this application end in this table."""
-    app.add_exception_handler(errors.SwathError, on_error)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(RequestValidationError, _on_validation)
-    app.add_exception_handler(ClientDisconnect, on_disconnect)
-    app.add_exception_handler(Exception, on_error)
+    for kind in (HTTPException, RequestValidationError):  # the framework's own; every other goes on to the gate
+        app.add_exception_handler(kind, _answer)
 
 
-async def on_disconnect(request: Request, exc: Exception) -> Response:
-    """Whoever sent a part of a body and left gets no answer; log and figures get nginx's number for it."""
-    del request, exc
-    return Response(status_code=_CLIENT_GONE)
+async def _answer(request: Request, exc: Exception) -> Response:
+    return answer_for(exc, request.scope["state"]["request_id"])
+
+
+def answer_for(exc: Exception, request_id: str | None) -> Response:
+    """The answer to a request that ended in this; what is our fault is logged here, once."""
+    if isinstance(exc, ClientDisconnect):  # sent a part of a body and left: nobody is answered, log and figures say so
+        return Response(status_code=_CLIENT_GONE)
+    if isinstance(exc, RequestValidationError):
+        return _of_validation(exc, request_id)
+    if isinstance(exc, HTTPException):
+        return _of_http(exc, request_id)
+    log_failure(exc, request_id)
+    response = respond(problem_of(exc, request_id=request_id))
+    if isinstance(exc, refusals.TooSlowError):
+        response.headers["Connection"] = "close"  # the rest of a body that may never end is waited for no longer
+    return response
 
 
 #: Routes are said in sentences too, and are no secret.
@@ -164,44 +172,36 @@ def scrubbed(sentence: str) -> str:
     return _PATH.sub(r"\1", _URI.sub(r"\1", sentence))
 
 
-def request_id_of(request: Request) -> str | None:
-    """What the gate calls this request."""
-    found: str | None = request.scope.get("state", {}).get("request_id")
-    return found
+def log_failure(exc: Exception, request_id: str | None) -> None:
+    """Write down what is our fault; its caller is told to ask the log."""
+    busy = isinstance(exc, refusals.OverloadedError | refusals.BusyError)
+    if busy or problem_of(exc).status < 500:
+        return
+    unknown = not isinstance(exc, errors.SwathError)
+    log.error(
+        "request failed", request_id=request_id, error=f"{type(exc).__name__}: {exc}", exc_info=exc if unknown else None
+    )
 
 
-async def on_error(request: Request, exc: Exception) -> Response:
-    """Answer for an error of ours, or for a bug; what is our fault is logged here, once."""
-    problem = problem_of(exc, request_id=request_id_of(request))
-    if problem.status >= 500 and not isinstance(exc, refusals.OverloadedError | refusals.BusyError):
-        unknown = not isinstance(exc, errors.SwathError)
-        log.error(
-            "request failed", request_id=problem.request_id, error=f"{type(exc).__name__}: {exc}", exc_info=unknown
-        )
-    return respond(problem)
-
-
-async def on_http(request: Request, exc: Exception) -> Response:
-    """Answer for what the framework or the gate refuses."""
-    assert isinstance(exc, HTTPException), "registered for it alone"
+def _of_http(exc: HTTPException, request_id: str | None) -> Response:
+    """What the framework refuses."""
     kind = _HTTP.get(exc.status_code) or Kind(exc.status_code, "http", str(exc.detail))
     problem = Problem(
         type=f"urn:swath:problem:{kind.slug}",
         title=kind.title,
         status=kind.status,
         detail=_SENTENCES.get(kind.status) or scrubbed(str(exc.detail)),
-        request_id=request_id_of(request),
-        retry_after_ms=1000 if kind.status == 503 else None,
+        request_id=request_id,
     )
     response = respond(problem)
     response.headers.update(exc.headers or {})
     return response
 
 
-async def _on_validation(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, RequestValidationError), "registered for it alone"
+def _of_validation(exc: RequestValidationError, request_id: str | None) -> Response:
+    """A question that FastAPI found wrong."""
     if any(each["type"] == "json_invalid" for each in exc.errors()):
-        return await on_http(request, HTTPException(400))
+        return _of_http(HTTPException(400), request_id)
     wrong = [{"field": ".".join(map(str, each["loc"])), "reason": str(each["msg"])} for each in exc.errors()[:20]]
     kind = KINDS[errors.RequestError]
     said = "; ".join(f"{each['field']}: {each['reason'].removeprefix('Value error, ')}" for each in wrong[:3])
@@ -210,7 +210,7 @@ async def _on_validation(request: Request, exc: Exception) -> Response:
         title=kind.title,
         status=kind.status,
         detail=scrubbed(said),
-        request_id=request_id_of(request),
+        request_id=request_id,
         errors=jsonable_encoder(wrong),
     )
     return respond(problem)

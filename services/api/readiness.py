@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from services.api.aside import Aside
 from services.api.runtime import Runtime
 from services.core.errors import SwathError
 from services.core.site import Site
@@ -27,13 +28,16 @@ class Verdict:
 
 
 class Readiness:
-    """Looks at store and database at most once a second, on two threads of its own, whoever asks how often."""
+    """Looks at store and database at most once a second, each on a thread of its own, whoever asks how often."""
 
     def __init__(self, site: Site, runtime: Runtime) -> None:
-        self._site = site
         self._runtime = runtime
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="ready")
-        self._looks: dict[str, asyncio.Future[str]] = {}
+        self._probes: dict[str, Callable[[], object]] = {
+            "store": lambda: site.store.exists(_PROBE_KEY),
+            "database": lambda: site.catalog.models(limit=1),
+        }
+        self._aside = Aside(len(self._probes), patience_s=_PATIENCE_S, busy="the last look has not ended")
+        self._looks: dict[str, asyncio.Task[str]] = {}
         self._looked_at_s = -_BELIEVED_S
 
     async def judge(self) -> Verdict:
@@ -51,21 +55,13 @@ class Readiness:
         if now - self._looked_at_s < _BELIEVED_S:
             return
         self._looked_at_s = now
-        loop = asyncio.get_running_loop()
-        for name, probe in (("store", self._probe_store), ("database", self._probe_database)):
+        for name, probe in self._probes.items():
             if name not in self._looks or self._looks[name].done():
-                self._looks[name] = loop.run_in_executor(self._threads, probe)
+                self._looks[name] = asyncio.create_task(self._say(probe))
 
-    def _probe_store(self) -> str:
+    async def _say(self, probe: Callable[[], object]) -> str:
         try:
-            self._site.store.exists(_PROBE_KEY)
-        except SwathError as exc:
-            return f"failed: {type(exc).__name__}"
-        return "ok"
-
-    def _probe_database(self) -> str:
-        try:
-            self._site.catalog.models(limit=1)
+            await self._aside.run(probe)
         except SwathError as exc:
             return f"failed: {type(exc).__name__}"
         return "ok"

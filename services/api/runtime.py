@@ -21,8 +21,10 @@ from services.core.site import Site
 
 log = get_logger(__name__)
 
-#: Images that are decoded beside the loop at a time, so that memory is bounded.
-_DECODED_AT_ONCE = 2
+#: Images that are decoded beside the loop, and held until they are answered, at a time: so memory is bounded.
+_PICTURES_AT_ONCE = 2
+_PICTURES_BUSY = "images that take long to read keep this service busy; send it again in a moment"
+_LOADING_BUSY = "another look at the catalog, or another model being loaded, has not ended"
 #: Of the time a request may take: when no place is free until then, the caller is told so.
 _PATIENCE = 1 / 3
 #: A promoted model that could not be loaded is tried again, each time after twice as long, up to the last.
@@ -69,9 +71,9 @@ class Runtime:
         self._failed: _Failed | None = None
         self._watch: asyncio.Task[None] | None = None
         patience_s = site.settings.api_timeout_s * _PATIENCE
-        self.decoding = Aside(_DECODED_AT_ONCE, patience_s=patience_s)
+        self.pictures = Aside(_PICTURES_AT_ONCE, patience_s=patience_s, busy=_PICTURES_BUSY)
         #: Looks into the catalog and loads models: whatever images do, promotions are seen.
-        self._loading = Aside(1, patience_s=patience_s)
+        self._loading = Aside(1, patience_s=patience_s, busy=_LOADING_BUSY)
 
     @property
     def served(self) -> Served:

@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import uvicorn
@@ -70,12 +71,22 @@ def serve(site: Site, options: ApiOptions | None = None, *, announce: Announce |
 
 async def _run(server: "_Server", listener: socket.socket, announce: Announce | None) -> None:
     """The model first: uvicorn would turn an error of ours into a traceback of its own."""
+    asyncio.get_running_loop().set_default_executor(_LeftBehind())
     await server.runtime.start()
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     server.announce = lambda: _announce(url, server.runtime.served, announce)
     await server.serve(sockets=[listener])
     log.info("stopped; nothing is under way")
+
+
+class _LeftBehind(ThreadPoolExecutor):
+    """Threads that the loop's end does not wait for: a catalog or a provider that hangs may have them."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """What nobody began is not begun."""
+        del wait, cancel_futures
+        super().shutdown(wait=False, cancel_futures=True)
 
 
 def _announce(url: str, served: Served, announce: Announce | None) -> None:

@@ -1,33 +1,54 @@
-"""Networks for windows of scenes: opened when first asked for, a few kept."""
+"""Packages, and networks for windows of scenes: read or opened when first asked for, a few kept."""
 
 import threading
 from collections import OrderedDict
 
-from services.api.models import known_package
+from services.core.errors import ObjectNotFoundError, RequestError
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
 from services.core.site import Site
 
 #: A network holds tens of megabytes; whoever asks for a third model waits for it to be opened again.
 _KEPT = 2
+#: A package without its files, which are checked whenever they are read, takes a few kilobytes.
+_KEPT_PACKAGES = 64
 
 
 class Shelf:
-    """Packages by name, and their networks by digest. Safe to share between threads."""
+    """Packages and their networks by digest. Safe to share between threads."""
 
     def __init__(self, site: Site, *, threads: int) -> None:
         self._site = site
         self._threads = threads
+        self._packages: OrderedDict[str, ModelPackage] = OrderedDict()
+        self._keeping = threading.Lock()
         self._open: OrderedDict[str, Backend] = OrderedDict()
         self._opening = threading.Lock()
 
     def package(self, name: str) -> ModelPackage:
-        """The package of a name or digest that this site knows; never a folder.
+        """The package with this name or digest; never a folder, and no beginning of a digest.
 
         Raises:
-            ObjectNotFoundError: None such.
+            ObjectNotFoundError: There is none.
+            PackageError: Its files are damaged.
         """
-        return known_package(self._site, name)
+        registry = self._site.models
+        try:
+            digest = registry.known_digest(name)
+            package = self._packages.get(digest) or registry.by_digest(digest)
+        except (ObjectNotFoundError, RequestError) as exc:  # in the command line's words
+            raise _unknown(name) from exc
+        if name not in (package.contract.name, package.digest):
+            raise _unknown(name)
+        self._keep(package)
+        return package
+
+    def _keep(self, package: ModelPackage) -> None:
+        with self._keeping:
+            self._packages[package.digest] = package
+            self._packages.move_to_end(package.digest)
+            if len(self._packages) > _KEPT_PACKAGES:
+                self._packages.popitem(last=False)
 
     def backend(self, package: ModelPackage) -> Backend | None:
         """Its network; None for a threshold, which needs none.
@@ -45,3 +66,7 @@ class Shelf:
             if len(self._open) > _KEPT:
                 self._open.popitem(last=False)
         return backend
+
+
+def _unknown(name: str) -> ObjectNotFoundError:
+    return ObjectNotFoundError(f"no model {name!r} here; see GET /models")

@@ -93,6 +93,8 @@ async def _parse(request: Request, *, most: int) -> FormData:
         return await parser.parse()
     except MultiPartException as exc:
         raise _said_of(exc.message, most) from exc
+    except UnicodeError as exc:  # of a charset that the form names, and that is none
+        raise _said_of("", most) from exc
 
 
 def _said_of(message: str, most: int) -> ImageError | TooLargeError:

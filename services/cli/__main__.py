@@ -212,9 +212,10 @@ def serve(
 ) -> None:
     """Answer over HTTP: a page, an API, and probes; until Ctrl-C."""
     from services.cli.serve import serve_command
+    from services.core.entry_point import end_process
 
     del debug
-    leave(serve_command(port=port, host=host, model=model, as_json=as_json))
+    end_process(serve_command(port=port, host=host, model=model, as_json=as_json))
 
 
 @app.command(epilog="Example: swath doctor --json")

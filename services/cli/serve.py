@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -46,16 +47,28 @@ class RunStarter:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._child: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()  #: held while one is planned, which takes a while; requests come on threads
 
     def __call__(self, *, scene_id: str, model: str, bbox: BBox) -> Run:
         """Plan a run over a window of a scene, and see to it that it is worked on.
 
         Raises:
-            BusyError: One is being worked on.
+            BusyError: One is being worked on, or about to be.
             SwathError: Scene and model do not fit.
         """
-        if self._child is not None and self._child.poll() is None:
-            raise BusyError("a run that this service started is under way; ask again when GET /runs shows it done")
+        if not self._starting.acquire(blocking=False):
+            raise _busy()
+        try:
+            if self._child is not None and self._child.poll() is None:
+                raise _busy()
+            run = self._plan(scene_id, model, bbox)
+            words = [sys.executable, "-m", "services.cli", "resume", run.id, "--json"]
+            self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words, no shell
+        finally:
+            self._starting.release()
+        return run
+
+    def _plan(self, scene_id: str, model: str, bbox: BBox) -> Run:
         site = self._site
         scene = site.catalog.scene(scene_id)
         package = site.models.known(model)
@@ -67,8 +80,6 @@ class RunStarter:
             out=resolve_out(None, site.settings),
             command=run_command([scene.source], model=model, options={"--bbox": bbox}),
         )
-        words = [sys.executable, "-m", "services.cli", "resume", task.run.id, "--json"]
-        self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words, no shell
         return task.run
 
     def __enter__(self) -> Self:
@@ -84,3 +95,7 @@ class RunStarter:
                 self._child.wait(_PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self._child.kill()
+
+
+def _busy() -> BusyError:
+    return BusyError("a run that this service started is under way; ask again when GET /runs shows it done")

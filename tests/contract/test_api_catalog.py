@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from services.api.app import create_app
 from services.core.catalog.keys import Keys
@@ -55,6 +56,18 @@ def test_scenes_come_in_pages_newest_first(site, app):
     pages = all_pages(app, "/scenes", "scenes", 3)
     assert [len(page) for page in pages] == [3, 3, 1]
     assert list(chain(*pages)) == [f"scene-{number:04d}" for number in reversed(range(7))]
+
+
+def test_a_bug_is_answered_under_the_requests_id_and_logged_once(app):
+    @app.get("/bug")
+    def fail() -> None:
+        raise ZeroDivisionError("secret")
+
+    with capture_logs() as lines:
+        answer = call(app, "GET", "/bug", headers={"X-Request-ID": "job-7"})
+    assert (answer.status_code, answer.headers["X-Request-ID"], answer.json()["request_id"]) == (500, "job-7", "job-7")
+    assert "secret" not in answer.text
+    assert [line["request_id"] for line in lines if line["log_level"] == "error"] == ["job-7"]
 
 
 def test_an_exact_page_has_no_next(site, app):

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+from structlog.testing import capture_logs
 
 from services.api.app import create_app
 from services.core.model.package import ModelPackage
@@ -88,6 +89,17 @@ def test_one_bad_image_does_not_spoil_the_batch(client):
     assert second["problem"]["status"] == 422
 
 
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # of the network, on purpose
+def test_what_fails_here_with_one_image_of_a_batch_is_in_the_log(tmp_path):
+    broken = make_classifier(tmp_path / "broken", std=(1e-38, 1e-38, 1e-38))  # answers what is no number
+    with serve(broken, tmp_path / "home") as client, capture_logs() as lines:
+        batch = client.post("/predict/batch", files=[("files", ("x.jpg", encode(make_pixels()), JPEG))] * 2).json()
+    assert [item["problem"]["status"] for item in batch["results"]] == [500, 500]
+    failures = [line for line in lines if line["event"] == "request failed"]
+    assert [line["request_id"] for line in failures] == [batch["request_id"]] * 2
+    assert "no number" in failures[0]["error"]
+
+
 def test_a_batch_of_too_many_images_is_refused(client):
     response = client.post("/predict/batch", files=[("files", ("x.jpg", b"x", JPEG))] * 11)
     assert response.status_code == 413
@@ -108,6 +120,11 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+FIELD = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+FILE = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + encode(make_pixels()) + b"\r\n"
+END = b"--x--\r\n"
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "status"),
     [
@@ -123,6 +140,8 @@ def bomb(width: int, height: int) -> bytes:
         (bytes(MOST_BYTES + 1), JPEG, 413),
         (b"--x\r\nnonsense", "multipart/form-data; boundary=x", 422),
         (b"x", "multipart/form-data", 422),
+        (FILE + END, "multipart/form-data; boundary=x; charset=undefined", 422),
+        (FILE + END, "multipart/form-data; boundary=x; charset=punycode", 422),
     ],
 )
 def test_what_is_no_usable_image_gets_one_sentence(client, body, kind, status):
@@ -132,11 +151,6 @@ def test_what_is_no_usable_image_gets_one_sentence(client, body, kind, status):
     assert response.headers["Content-Type"] == "application/problem+json"
     assert problem["request_id"] == response.headers["X-Request-ID"]
     assert not any(word in problem["detail"] for word in ("/tmp", "/home", "vsimem", "Traceback"))
-
-
-FIELD = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
-FILE = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + encode(make_pixels()) + b"\r\n"
-END = b"--x--\r\n"
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_too_many_at_once_are_told_when_to_come_back_and_the_rest_is_answered(in
     with serving(installation, package.root, **limits) as service, ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: service.predict(IMAGE), range(200)))
         refused = [each for each in answers if each.status_code == 503]
+        assert refused
         assert {each.status_code for each in answers} <= {200, 503}
         assert all(each.json()["retry_after_ms"] > 0 and int(each.headers["Retry-After"]) >= 1 for each in refused)
         assert service.predict(IMAGE).status_code == 200
@@ -159,6 +160,23 @@ def test_a_database_that_is_gone_is_said_by_ready_and_not_by_live(installation, 
         wait_for(lambda: service.client.get("/health/ready").status_code == 503)
         assert service.client.get("/health/ready").json()["parts"]["database"] != "ok"
         assert service.client.get("/health/live").status_code == 200
+
+
+def test_a_store_that_hangs_does_not_hold_up_the_end(installation, package):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and answers nothing
+        store = {
+            "SWATH_STORE": "s3://maps",
+            "SWATH_S3_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+        }
+        with serving(installation, package.root, **store) as service:
+            parts = service.client.get("/health/ready").json()["parts"]
+            began = time.monotonic()
+            service.process.send_signal(signal.SIGTERM)
+            code, _ = service.end()
+    assert parts["store"] == "no answer in 2 s"
+    assert (code, time.monotonic() - began < 10) == (0, True)
 
 
 def test_a_large_window_becomes_a_run_that_is_worked_on(installation, package, scene: Path):
@@ -287,6 +305,30 @@ def test_heads_one_after_the_other_each_have_their_time(impatient):
                 assert part, answer
                 answer += part
             assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("path", ["/infer", "/predict", "/predict/batch"])
+def test_a_body_that_does_not_end_is_refused_and_the_connection_ends(impatient, path):
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n-"
+    kind = b"application/json" if path == "/infer" else b"multipart/form-data; boundary=b"
+    with connected(impatient) as connection:
+        connection.sendall(head % (path.encode(), kind))
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"type":"urn:swath:problem:too-slow"' in answer
+
+
+def test_the_rest_of_a_body_that_was_refused_is_not_waited_for_for_ever(impatient):
+    with connected(impatient) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % 10**9)
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_stranger_is_refused_before_the_body_is_there(installation, package):
+    with serving(installation, package.root, SWATH_API_AUTH="keys") as service, connected(service) as connection:
+        connection.sendall(b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        assert connection.recv(2**16).startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.fixture(scope="module")

@@ -134,6 +134,18 @@ def test_a_chip_that_waited_too_long_is_told_so_and_never_computed(contract):
     assert network.calls == [1]
 
 
+def test_its_threads_end_with_it(contract):
+    before = set(threading.enumerate())
+
+    async def work(_: Batcher) -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each not in before]
+
+    began = run(contract, Turnstile(), work)
+    for each in began:
+        each.join(60)
+    assert [(each.name, each.daemon, each.is_alive()) for each in began] == [("network", True, False)]
+
+
 def test_a_request_that_went_away_leaves_the_queue(contract):
     network = Turnstile()
 

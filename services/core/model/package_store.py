@@ -39,8 +39,8 @@ def fetch_package(store: ObjectStore, digest: str, cache_dir: Path) -> ModelPack
     if target.is_dir():
         try:
             return load_package(target, digest=digest)
-        except PackageError:
-            shutil.rmtree(target)
+        except (PackageError, ObjectNotFoundError, OSError):  # damaged, or being removed by somebody who found it so
+            shutil.rmtree(target, ignore_errors=True)
     folder = model_key(digest, "")
     names = [key.removeprefix(folder) for key in store.list(folder)]
     if "model.json" not in names:

@@ -48,16 +48,25 @@ class ModelRegistry:
             ObjectNotFoundError: Nothing here has this name or digest.
             RequestError: Several digests begin so.
         """
+        return self.by_digest(self.known_digest(name))
+
+    def known_digest(self, name: str) -> str:
+        """The digest of that package, of which nothing is read.
+
+        Raises:
+            ObjectNotFoundError: Nothing here has this name or digest.
+            RequestError: Several digests begin so.
+        """
         promoted = Stages(self.catalog).production(name)
         if promoted is not None:
-            return self.by_digest(promoted.digest)
+            return promoted.digest
         if name in shipped_names():
-            return shipped_package(name)
+            return shipped_package(name).digest
         if _DIGEST_START.fullmatch(name):
             shipped = [package for package in map(shipped_package, shipped_names()) if package.digest.startswith(name)]
             if shipped:
-                return shipped[0]
-        return self.by_digest(self.registered(name).digest)
+                return shipped[0].digest
+        return self.registered(name).digest
 
     def registered(self, name: str) -> RegisteredModel:
         """The catalog's model with this digest, or the first 8 or more digits of it, or in production under this name.
