@@ -57,6 +57,7 @@ KINDS: dict[type[Exception], Kind] = {
     refusals.IdentityUnavailableError: Kind(503, "unavailable", "Something this needs does not answer"),
     errors.ObjectNotFoundError: Kind(404, "not-found", "No such thing"),
     errors.UnreadableSceneError: Kind(422, "image", "The image cannot be used"),
+    errors.UnanswerableError: Kind(422, "image", "The image cannot be used"),
     errors.GeoreferenceError: Kind(422, "image", "The image cannot be used"),
     errors.BandMismatchError: Kind(422, "contract", "Not what the model was made for"),
     errors.ContractError: Kind(422, "contract", "Not what the model was made for"),

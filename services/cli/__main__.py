@@ -1,7 +1,10 @@
 """The `swath` command: arguments, and nothing else. Each command imports its work when called, so help is quick."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -249,11 +252,21 @@ def _sources(
     return parse_sources(scenes or [], band=band or [], bands=bands, crs=crs, bounds=bounds)
 
 
+def _open_streams() -> None:
+    """A stream that was closed leads nowhere, and letters that one cannot write are spelled out on it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # as long as we live
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
+
+
 def main() -> None:
     """Run the command; every error of ours becomes one sentence on stderr and its exit code."""
+    _open_streams()
     debug = "--debug" in sys.argv[1:]
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()  # here, and not where Python ends and can only complain
     except SwathError as exc:
         if debug:
             raise
@@ -264,6 +277,11 @@ def main() -> None:
         code = RequestError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("swath: stopped; what is finished is kept\n")
+        code = 75
+    except OSError as exc:
+        if debug or exc.errno != errno.ENOSPC:
+            raise
+        sys.stderr.write("swath: no space left where the output goes; what is finished is kept\n")
         code = 75
     except Exception as exc:
         if debug:

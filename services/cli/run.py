@@ -21,7 +21,15 @@ from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
 from services.inference.assembly import Outcome, take_back_damage
 from services.inference.estimate import estimate_seconds
-from services.inference.runs import check_sources, complete, draft_task, resolve_out, start_run, take_up
+from services.inference.runs import (
+    check_same_work,
+    check_sources,
+    complete,
+    draft_task,
+    resolve_out,
+    start_run,
+    take_up,
+)
 from services.inference.task import Task
 
 log = get_logger(__name__)
@@ -107,6 +115,7 @@ def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
         if site.ledger.pending(task.run.id) or (damage is not None and damage.units):
             check_sources(site, task)  # first: a whole product stays published where nothing can be computed again
         if damage is not None:
+            check_same_work(site, task)
             log.warning("published run opened again", damage=str(damage))
             site.ledger.reopen(task.run.id, str(damage))
         outcome = _complete(site, task, stop)

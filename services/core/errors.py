@@ -1,4 +1,4 @@
-"""Every error Swath raises on purpose, sorted by what the caller should do about it.
+"""Every class of error Swath raises on purpose, sorted by what the caller should do about it.
 
 ::
 
@@ -9,6 +9,7 @@
     ├── PermanentError (65)  this input never will
     │   ├── ObjectNotFoundError         no such file, object, scene, run or model
     │   ├── UnreadableSceneError        not a raster we read, cut short, or damaged
+    │   ├── UnanswerableError           pixels that a network has no number for
     │   ├── GeoreferenceError           no CRS, no transform, or one we cannot place
     │   ├── BandMismatchError           a band the model needs is missing or ambiguous
     │   ├── ContractError               scene or package breaks the model's contract
@@ -63,6 +64,10 @@ class ObjectNotFoundError(PermanentError):
 
 class UnreadableSceneError(PermanentError):
     """Not a raster Swath reads, cut short, or damaged."""
+
+
+class UnanswerableError(PermanentError):
+    """A network has no number for these pixels."""
 
 
 class GeoreferenceError(PermanentError):

@@ -10,7 +10,7 @@ from services.core.job import Job, JobRequest, plan_job
 from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage
 from services.core.names import public_href
-from services.core.raster.place import pixel_at
+from services.core.raster.place import spot_of
 from services.core.records import PlannedUnit, Run, Scene, UnitResult
 from services.core.scenes import prepared
 from services.core.site import Site
@@ -20,14 +20,14 @@ from services.core.unit import COMPUTED, STATES, UnitBlock, read_intact
 _UNLIMITED = Allowance(memory_bytes=sys.maxsize, workers=1)
 
 
-def job_of_run(site: Site, run: Run, package: ModelPackage, *, allow: Allowance) -> Job:
-    """The very job that a run was planned with, rebuilt from the catalog; opens no network and reads no pixel.
+def job_of_run(site: Site, run: Run, package: ModelPackage, *, allow: Allowance, proven: bool = True) -> Job:
+    """The very job that a run was planned with, rebuilt from the catalog; opens no network. `proven` as in `prepared`.
 
     Raises:
         ObjectNotFoundError: Scene, model or the tiler's copy are gone.
     """
     return plan_job(
-        _planned_scene(site, run),
+        _planned_scene(site, run, proven=proven),
         package.contract,
         package.digest,
         backend_id=run.backend,
@@ -36,16 +36,16 @@ def job_of_run(site: Site, run: Run, package: ModelPackage, *, allow: Allowance)
     )
 
 
-def _planned_scene(site: Site, run: Run) -> Scene:
+def _planned_scene(site: Site, run: Run, *, proven: bool) -> Scene:
     """The scene or the tiler's copy of it: units follow the blocks of the file."""
     scene = site.catalog.scene(run.scene_id)
     if not run.plan["prepared"]:
         return scene
-    copy = prepared(scene, site.store)
+    copy = prepared(scene, site.store, proven=proven)
     if copy is scene:
         raise ObjectNotFoundError(
-            f"run {run.id} was planned on the tiler's copy of scene {scene.id}, which is gone from the store; make it "
-            f"again with: python -m services.tiler {scene.id}"
+            f"run {run.id} was planned on the tiler's copy of scene {scene.id}, which is gone or not what it was; make "
+            f"it again with: python -m services.tiler {scene.id}"
         )
     return copy
 
@@ -70,18 +70,22 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
     """
     run = site.catalog.run(run_id)
     package = site.models.by_digest(run.model_digest)
-    job = job_of_run(site, run, package, allow=_UNLIMITED)
+    job = job_of_run(site, run, package, allow=_UNLIMITED, proven=False)
     scene = site.catalog.scene(run.scene_id)
-    row_px, col_px = pixel_at(job.scene, lon, lat)
+    down, right = spot_of(job.scene, lon, lat)
     top, left = job.scene.origin
-    row, col = job.plan.grid.tile_at(int(row_px / job.base.step), int(col_px / job.base.step))
+    # The last pixel of a coarser grid may end a little before the scene does.
+    row_px, col_px = (
+        min(int(at / job.base.step), side - 1) for at, side in zip((down, right), job.base.shape, strict=True)
+    )
+    row, col = job.plan.grid.tile_at(row_px, col_px)
     unit, result = _unit_of(site, run, row)
     block = _block(site, run, result)
     at = (row - block.row_start, col)
     used = sorted({band.asset for band in job.bands})
     return {
         "run_id": run.id,
-        "pixel": {"lon": lon, "lat": lat, "row": row_px + top, "col": col_px + left},
+        "pixel": {"lon": lon, "lat": lat, "row": int(down) + top, "col": int(right) + left},
         "tile": {
             "row": row,
             "col": col,

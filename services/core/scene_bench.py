@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from services.core.errors import UnanswerableError
 from services.core.flow.tile import Pixels, Valid
 from services.core.grid import Window
 from services.core.model.backends import Backend
@@ -34,9 +37,19 @@ class SceneBench:
         return self._reader.read(window)
 
     def predict(self, model: str, chips: Pixels) -> Pixels:
-        """Probabilities of normalised chips."""
+        """Probabilities of normalised chips.
+
+        Raises:
+            UnanswerableError: NaN or infinity is among them, as for a fill value that nobody declared.
+        """
         assert self._backend is not None, f"model {model[:12]} was planned without a backend"
-        return self._backend.predict(chips)
+        answers = self._backend.predict(chips)
+        if not np.isfinite(answers).all():
+            raise UnanswerableError(
+                f"the network has no number for some pixels, which hold values of up to {np.abs(chips).max():.3g} "
+                "standard deviations; declare the nodata value of the scene, e.g. with gdal_edit -a_nodata"
+            )
+        return answers
 
     def check_files(self) -> None:
         """Prove that what GDAL calls damage is in the bytes that were ingested, and not between them and us.

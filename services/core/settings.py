@@ -47,8 +47,15 @@ def parse_size(text: str) -> int:
 
 
 def default_home() -> Path:
-    """Where embedded defaults keep their files: the platform's user data folder."""
-    return user_data_path("swath", appauthor=False)
+    """Where embedded defaults keep their files: the platform's user data folder.
+
+    Raises:
+        ConfigError: This user has no home, as in many containers.
+    """
+    try:
+        return user_data_path("swath", appauthor=False)
+    except RuntimeError as exc:
+        raise ConfigError("this user has no home folder to keep things in; set SWATH_HOME to a folder") from exc
 
 
 def config_file() -> Path | None:

@@ -2,7 +2,7 @@
 
 import time
 
-from services.core.errors import UnreadableSceneError
+from services.core.errors import UnanswerableError, UnreadableSceneError
 from services.core.job import Job
 from services.core.model.backends import Backend
 from services.core.scene_bench import SceneBench
@@ -40,7 +40,7 @@ def _trial(site: Site, job: Job, backend: Backend | None) -> float:
         started = time.perf_counter()
         compute_pieces(job, unit, pieces, bench)
         return (time.perf_counter() - started) / tiles
-    except UnreadableSceneError:
+    except (UnreadableSceneError, UnanswerableError):
         return 0.0  # a damaged block: the run will say so, the plan need not
     finally:
         bench.close()

@@ -46,9 +46,15 @@ def allowance(site: Site) -> Allowance:
 
 
 def resolve_out(out: str | None, settings: Settings) -> str:
-    """Where products go, as any later process finds it from any folder: absolute; by default beside the catalog."""
+    """Where products go, as any later process finds it from any folder: absolute; by default beside the catalog.
+
+    Raises:
+        RequestError: It is empty, or nearly a URI.
+    """
     if out is None:
         return str(settings.home / "products")
+    if not out.strip() or (out.startswith("file:") and "://" not in out):
+        raise RequestError(f"--out {out!r} names no place; name a folder, file:///folder or s3://bucket/prefix")
     return absolute(out)
 
 
@@ -127,7 +133,7 @@ def work(
         RequestError: The code here would not do the work that the run was planned to do.
     """
     run_id = task.run.id
-    _check_same_work(site, task)
+    check_same_work(site, task)
     site.ledger.release_dead(run_id, worker_alive)
     site.ledger.set_state(run_id, RunState.RUNNING)
     lanes = Lanes(
@@ -182,7 +188,12 @@ def check_sources(site: Site, task: Task) -> None:
         open_asset(task.job.scene.assets[position])
 
 
-def _check_same_work(site: Site, task: Task) -> None:
+def check_same_work(site: Site, task: Task) -> None:
+    """That a run taken up here is the one that was planned.
+
+    Raises:
+        RequestError: The code here would do other work.
+    """
     try:
         site.ledger.create_run(task.run, task.job.plan.units)  # a run that is there must have the same units
     except RequestError as exc:

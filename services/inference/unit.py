@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from services.core.errors import UnreadableSceneError
+from services.core.errors import UnanswerableError, UnreadableSceneError
 from services.core.flow.execute import compute, walk
 from services.core.flow.predict import pick_class
 from services.core.flow.schedule import build_schedule
@@ -18,11 +18,13 @@ from services.core.scene_bench import SceneBench
 from services.core.unit import COMPUTED, EMPTY, MASKED, UnitBlock
 from services.core.watched_bench import WatchedBench
 
+_HIDES_TILES = (UnreadableSceneError, UnanswerableError)
+
 Piece = tuple[Window, Window]  #: (window of the tile grid, window of the flow's layer)
 
 
 def compute_unit(job: Job, unit: PlannedUnit, bench: SceneBench) -> UnitBlock:
-    """All tiles of a unit. A damaged block of the file masks the tiles that need it, and no other.
+    """All tiles of a unit. What hides a tile, a damaged block or numbers beyond the network, masks it and no other.
 
     Raises:
         RetryableError: The scene could not be reached; nothing is known about its tiles.
@@ -31,9 +33,9 @@ def compute_unit(job: Job, unit: PlannedUnit, bench: SceneBench) -> UnitBlock:
     pieces = list(job.plan.windows(unit))
     try:
         return compute_pieces(job, unit, pieces, bench)
-    except UnreadableSceneError:
+    except _HIDES_TILES:
         bench.check_files()
-        # Somewhere in here a block is damaged: find out tile by tile which.
+        # It is somewhere in here: find out tile by tile where.
         block, watched = _blank(job, unit), WatchedBench(bench, job.contract)
         for tiles, _ in pieces:
             for one, window in job.plan.split(tiles):
@@ -53,7 +55,7 @@ def compute_pieces(job: Job, unit: PlannedUnit, pieces: list[Piece], bench: Benc
 def _try_tile(job: Job, block: UnitBlock, tiles: Window, window: Window, bench: Bench) -> None:
     try:
         _store(job, block, tiles, compute(job.flow, window, bench))
-    except UnreadableSceneError as exc:
+    except _HIDES_TILES as exc:
         block.state[tiles.row_off - block.row_start, tiles.col_off] = MASKED
         block.reasons[f"{tiles.row_off},{tiles.col_off}"] = _placeless(str(exc), job)
 

@@ -1,14 +1,20 @@
 """The command from outside: its help, its refusals, and its questions about finished runs."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import rasterio
+import shapely
+from rasterio.warp import transform
 
+from services.core import settings as settings_module
 from tests.processes import ROOT
 from tests.scenes import damage_block, write_landsat
 
@@ -363,3 +369,53 @@ def test_a_plans_peak_memory_is_an_upper_bound_of_what_a_run_takes(model, height
     measured = installation.module("tests.measure", "run", path, "--model", model, "--out", installation.out)
     assert measured.code == 0, measured.err
     assert measured.json["peak_bytes"] <= plan["peak_memory_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [(">&-", 0), ("2>&-", 0), (">/dev/full", 75)], ids=["no stdout", "no stderr", "full"]
+)
+def test_a_stream_that_is_closed_or_full_is_no_bug(redirection, code, tmp_path):
+    command = f"{sys.executable} -m services.cli models {redirection}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env={**os.environ, "SWATH_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_names_that_the_terminal_cannot_write_are_spelled_out(scene, installation):
+    out = installation.folder / "karte-ä"
+    answer = installation.swath("run", scene, "--model", "brightness", "--out", out, PYTHONIOENCODING="ascii")
+    assert answer.code == 0
+    assert r"karte-\xe4" in answer.out
+
+
+def test_a_user_without_a_home_is_told_to_name_one(monkeypatch, swath):
+    def no_home(*_args, **_options):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SWATH_HOME")
+    monkeypatch.setattr(settings_module, "user_data_path", no_home)
+    answer = swath("scenes")
+    assert (answer.code, "SWATH_HOME" in answer.sentence) == (78, True)
+
+
+@pytest.mark.parametrize("out", ["", " ", "file:/tmp/x"])
+def test_an_out_that_names_no_place_is_refused(out, scene, swath):
+    answer = swath("run", scene, "--model", "brightness", "--out", out)
+    assert (answer.code, "names no place" in answer.sentence) == (65, True)
+
+
+def test_lineage_of_a_coarser_map_names_the_tile_that_holds_the_place(swath, scene, tmp_path):
+    run = swath("run", scene, "--model", "brightness", "--tile-px", 32, "--gsd", 28, "--out", tmp_path, "--json").json
+    table = pq.read_table(Path(run["product"], "tiles.parquet")).to_pylist()
+    for row in table[:: len(table) // 7]:
+        west, _, _, north = shapely.from_wkb(row["geometry"]).bounds
+        (lon,), (lat,) = transform(rasterio.open(scene).crs, "EPSG:4326", [west + 1], [north - 1])
+        told = swath("lineage", run["run_id"], f"--lon={lon}", f"--lat={lat}", "--json").json
+        assert (told["tile"]["row"], told["tile"]["col"]) == (row["row"], row["col"])

@@ -47,6 +47,9 @@ def test_what_only_looks_like_a_band_code_is_none(text: str) -> None:
         ("B2 B3 B4", "LC80160372017225LGN00", None, Sensor.OLI),
         ("B2 B3 B4", "LE07_L1TP_016037", None, Sensor.TM),
         ("B2 B3 B4", "NC_L7_2000_6band", None, Sensor.TM),
+        ("B1 B2 B3 B4", "LM05_L1TP_016037_19850813", None, Sensor.MSS),
+        ("B4 B5 B6 B7", "LM03_L1GS_016037_19800813", None, Sensor.MSS_EARLY),
+        ("B4 B5 B6 B7", "landsat-2", None, Sensor.MSS_EARLY),
         ("SR_B4 SR_B6", "", None, Sensor.OLI),  # Landsat 4-7 have no SR_B6
         ("B1 B2 B3 B4 B5 B7", "", None, Sensor.TM),
         ("B1 B2 B3 B4 B5 B6 B7 B9 B10 B11", "", None, Sensor.OLI),
@@ -66,7 +69,8 @@ def test_a_sensor_is_decided_by_evidence_or_not_at_all(
 def test_b4_is_red_or_near_infrared_depending_on_the_satellite() -> None:
     b4 = BandCode("B4", "B4", "")
     names = {sensor: sensor_name(sensor, b4) for sensor in Sensor}
-    assert names == {Sensor.MSI: "red", Sensor.OLI: "red", Sensor.TM: "nir"}
+    scanners = {Sensor.MSS: "nir09", Sensor.MSS_EARLY: "green"}
+    assert names == {Sensor.MSI: "red", Sensor.OLI: "red", Sensor.TM: "nir"} | scanners
 
 
 @pytest.mark.parametrize(

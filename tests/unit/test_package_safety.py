@@ -127,6 +127,13 @@ def test_a_constant_in_another_file_is_refused() -> None:
         check_onnx(model.SerializeToString())
 
 
+@pytest.mark.parametrize("operator", ["RandomNormalLike", "Bernoulli", "Multinomial"])
+def test_random_numbers_are_refused(operator: str) -> None:
+    model = graph(helper.make_node(operator, ["x"], ["y"]))
+    with pytest.raises(PackageError, match=f"draws random numbers .{operator}."):
+        check_onnx(model.SerializeToString())
+
+
 def test_control_flow_is_refused() -> None:
     body = graph(helper.make_node("Relu", ["x"], ["y"])).graph
     model = graph(helper.make_node("If", ["x"], ["y"], then_branch=body, else_branch=body))

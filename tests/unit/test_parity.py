@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from services.core.errors import PackageError
+from services.core.model import parity
+from services.core.model.backends import Backend, open_backend
 from services.core.model.package import ModelPackage
 from services.core.model.parity import check_parity, comparable, fixed_chips
 from tests.models import make_package, network_files
@@ -17,11 +19,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
 
 
 def test_a_sound_package_agrees_with_torch_in_every_library(package: ModelPackage) -> None:
-    found = {parity.backend: parity for parity in check_parity(package)}
+    found = {one.backend: one for one in check_parity(package)}
 
     assert found.keys() == {"openvino:fp32", "onnxruntime:fp32"}
-    assert {parity.reference for parity in found.values()} == {"torch:fp32"}
-    assert all(parity.worst is not None and 0 < parity.worst < 1e-4 for parity in found.values())
+    assert {one.reference for one in found.values()} == {"torch:fp32"}
+    assert all(one.worst is not None and 0 < one.worst < 1e-4 for one in found.values())
 
 
 def test_weights_of_another_network_beside_the_graph_are_found_out(tmp_path: Path) -> None:
@@ -38,7 +40,7 @@ def test_weights_of_another_network_beside_the_graph_are_found_out(tmp_path: Pat
 def test_a_claim_of_bf16_is_compared_or_said_to_be_out_of_reach(tmp_path: Path) -> None:
     package = make_package(tmp_path / "tiny", network_files(precisions=("fp32", "bf16")))
 
-    claimed = {parity.backend: parity for parity in check_parity(package)}["openvino:bf16"]
+    claimed = {one.backend: one for one in check_parity(package)}["openvino:bf16"]
 
     assert (claimed.worst is None) == (claimed.why_not is not None)
     assert ("onnxruntime", "bf16") not in comparable(package)
@@ -52,6 +54,24 @@ def test_answers_from_outside_take_the_place_of_the_reference(package: ModelPack
         check_parity(package, expected=np.full(shape, 1 / 3, np.float32))
     with pytest.raises(PackageError, match="sum to between 6 and 6"):
         check_parity(package, expected=np.full(shape, 2, np.float32))
+
+
+def test_a_network_that_looks_at_its_whole_batch_is_found_out(
+    package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Neighbourly:
+        """Thinks otherwise of a chip that is alone."""
+
+        def __init__(self, backend: Backend) -> None:
+            self._backend, self.id = backend, backend.id
+
+        def predict(self, chips: np.ndarray) -> np.ndarray:
+            answers = self._backend.predict(chips)
+            return answers[:, ::-1] if len(chips) == 1 else answers
+
+    monkeypatch.setattr(parity, "open_backend", lambda *args, **kwargs: Neighbourly(open_backend(*args, **kwargs)))
+    with pytest.raises(PackageError, match="answers a chip by itself otherwise than beside others"):
+        check_parity(package)
 
 
 def test_the_chips_are_the_same_for_everyone(package: ModelPackage) -> None:

@@ -1,5 +1,7 @@
 """From a box in degrees to pixels of a scene: cut at its edge, over the antimeridian, refused where none is."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,12 +10,17 @@ from services.core.area import area_cells
 from services.core.errors import WindowError
 from services.core.flow.tile import Layer
 from services.core.grid import Window
-from services.core.raster.place import pixel_at, window_of_bbox
+from services.core.raster.place import spot_of, window_of_bbox
 from services.core.records import Scene
 from tests import catalogs
 
 DEGREES = {"crs": "EPSG:4326", "shape": (200, 400), "transform": (0.01, 0.0, 10.0, 0.0, -0.01, 50.0)}
 UTM = {"crs": "EPSG:32632", "shape": (1000, 800), "transform": (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)}
+
+
+def pixel_of(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
+    row, col = spot_of(scene, lon, lat)
+    return math.floor(row), math.floor(col)
 
 
 def placed(**place) -> Scene:
@@ -64,7 +71,7 @@ def test_a_utm_scene_over_the_antimeridian_is_found_from_both_sides():
 def test_a_box_over_the_antimeridian_may_reach_as_far_as_it_likes(east):
     scene = placed(crs="EPSG:32660", shape=(1000, 1000), transform=(100.0, 0.0, 600_000.0, 0.0, -100.0, 5_500_000.0))
     window = window_of_bbox(scene, (178.5, 48.0, east, 50.0))
-    row, col = pixel_at(scene, 179.0, 49.0)
+    row, col = pixel_of(scene, 179.0, 49.0)
     assert window.row_off <= row < window.row_end
     assert window.col_off <= col < window.col_end
 
@@ -111,8 +118,8 @@ def test_a_cylinder_may_be_unrolled_past_the_antimeridian(crs, first_x):
     over_it = window_of_bbox(scene, (179.5, 6, -179.8, 8))
     assert (east_of_it.col_off, east_of_it.col_end) == (1000, 2000)
     assert (over_it.col_off, over_it.col_end) == (443, 1223)
-    assert pixel_at(scene, -179.5, 7.9)[1] == 1556
-    assert pixel_at(scene, 179.5, 7.9)[1] == 443
+    assert pixel_of(scene, -179.5, 7.9)[1] == 1556
+    assert pixel_of(scene, 179.5, 7.9)[1] == 443
 
 
 @pytest.mark.parametrize("box", [WHOLE_EARTH, (-90, -45, 90, 45), (-60, -60, 60, 60)])
@@ -122,7 +129,7 @@ def test_corners_of_a_box_that_a_projection_has_no_place_for_are_left_out(box):
 
 def test_a_place_on_the_other_side_of_the_earth_is_outside():
     with pytest.raises(WindowError, match="longitude 100, latitude 0 is outside"):
-        pixel_at(placed(**UTM), 100.0, 0.0)
+        pixel_of(placed(**UTM), 100.0, 0.0)
 
 
 def test_a_scene_that_counts_from_0_to_360_is_found():
@@ -141,7 +148,7 @@ def test_a_scene_that_counts_from_0_to_360_is_found():
 def test_every_place_in_the_box_is_in_its_window(lon, lat, wide, high, x, y):
     scene = placed(**UTM)
     window = window_of_bbox(scene, (lon, lat, lon + wide, lat + high))
-    row, col = pixel_at(scene, lon + x * wide, lat + y * high)
+    row, col = pixel_of(scene, lon + x * wide, lat + y * high)
     assert window.row_off <= row < window.row_end
     assert window.col_off <= col < window.col_end
 

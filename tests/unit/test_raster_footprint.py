@@ -12,10 +12,15 @@ from services.core.errors import GeoreferenceError, WindowError
 from services.core.grid import Window
 from services.core.raster.footprint import ground_gsd_m, plan_footprint
 from services.core.raster.georef import Place
-from services.core.raster.place import pixel_at, transform_points, window_footprints
+from services.core.raster.place import spot_of, transform_points, window_footprints
 from services.core.records import Scene
 
 MARS = 'PROJCS["m",GEOGCS["GCS_MARS",DATUM["D_MARS",SPHEROID["MARS",3396190,0]],PRIMEM["R",0],UNIT["degree",0.0174532925]],PROJECTION["Equirectangular"],PARAMETER["standard_parallel_1",0],PARAMETER["central_meridian",0],UNIT["metre",1]]'  # fmt: skip  # noqa: E501
+
+
+def pixel_of(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
+    row, col = spot_of(scene, lon, lat)
+    return math.floor(row), math.floor(col)
 
 
 def place(crs: str, transform: Affine, shape: tuple[int, int] = (100, 100)) -> Place:
@@ -120,13 +125,13 @@ def scene(crs: str, transform: Affine, shape: tuple[int, int] = (100, 100)) -> S
     ],
 )
 def test_a_point_is_found_in_its_pixel(where: Scene, lon: float, lat: float, pixel: tuple[int, int]) -> None:
-    assert pixel_at(where, lon, lat) == pixel
+    assert pixel_of(where, lon, lat) == pixel
 
 
 @pytest.mark.parametrize(("lon", "lat"), [(-1.0, 20.0), (3.5, 89.0), (float("nan"), 1.0)])
 def test_a_point_outside_is_refused(lon: float, lat: float) -> None:
     with pytest.raises(WindowError, match="outside"):
-        pixel_at(scene("EPSG:4326", Affine(1, 0, 0, 0, -1, 50), (10, 10)), lon, lat)
+        pixel_of(scene("EPSG:4326", Affine(1, 0, 0, 0, -1, 50), (10, 10)), lon, lat)
 
 
 def test_points_of_the_earth_lead_to_no_place_on_mars() -> None:

@@ -22,12 +22,17 @@ from services.core.errors import (
 )
 from services.core.grid import whole
 from services.core.raster.open import OpenOptions, open_scene
-from services.core.raster.place import pixel_at
+from services.core.raster.place import spot_of
 from services.core.raster.read import SceneReader
 from services.core.records import Scene
 from tests.rasters import NORTH_UP, ramp, write_raster
 
 BOUNDS = (500_000.0, 4_999_600.0, 500_500.0, 5_000_000.0)  # of 40 by 50 pixels of 10 m
+
+
+def pixel_of(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
+    row, col = spot_of(scene, lon, lat)
+    return math.floor(row), math.floor(col)
 
 
 def scene_of(path: Path, **options: Any) -> Scene:
@@ -50,7 +55,7 @@ def test_any_grid_that_can_be_placed_is_processed(tmp_path: Path, transform: Aff
     assert scene.bbox is not None
     assert scene.bbox[0] < scene.bbox[2]
     lon, lat = (scene.bbox[0] + scene.bbox[2]) / 2, (scene.bbox[1] + scene.bbox[3]) / 2
-    row, col = pixel_at(scene, lon, lat)
+    row, col = pixel_of(scene, lon, lat)
     assert abs(row - 20) <= 1
     assert abs(col - 25) <= 1
 

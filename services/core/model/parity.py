@@ -15,6 +15,8 @@ from services.core.model.package import ModelPackage
 _MEAN_LIMIT = {"fp32": 1e-5, "bf16": 0.02, "int8": 0.05}
 _WORST_LIMIT = 1e-4
 _CHIPS, _SEED = 24, 20261121
+#: Chips asked by themselves as well, and how far their answers may lie from those beside others.
+_ALONE, _COMPANY_LIMIT = 3, 1e-3
 _SUM_LIMIT = 1e-3
 
 
@@ -91,7 +93,9 @@ def _compare(
         backend = open_backend(package, name=library, precision=precision)
     except BackendUnavailableError as exc:
         return Parity(backend=name, reference=reference, worst=None, mean=None, why_not=str(exc))
-    difference = np.abs(backend.predict(chips) - expected)
+    answers = backend.predict(chips)
+    _check_company(package, backend, chips, answers)
+    difference = np.abs(answers - expected)
     worst, mean = float(difference.max()), float(difference.mean())
     if not mean <= _MEAN_LIMIT[precision] or (precision == "fp32" and not worst <= _WORST_LIMIT):
         raise PackageError(
@@ -99,6 +103,18 @@ def _compare(
             f"up to {worst:.2g}, {mean:.2g} on average, which is more than allowed; export the network again"
         )
     return Parity(backend=name, reference=reference, worst=worst, mean=mean)
+
+
+def _check_company(package: ModelPackage, backend: Backend, chips: Chips, answers: Probabilities) -> None:
+    """A chip asked by itself must be answered as beside others: means over a batch, say, would show in every map."""
+    alone = np.concatenate([backend.predict(chip[None]) for chip in chips[:_ALONE]])
+    worst = float(np.abs(alone - answers[:_ALONE]).max())
+    if not worst <= _COMPANY_LIMIT:
+        raise PackageError(
+            f"the network of model {package.contract.name} answers a chip by itself otherwise than beside others in "
+            f"{backend.id} (probabilities differ by up to {worst:.2g}); export it so that each chip is alone to it, "
+            "with batch normalisation in evaluation mode"
+        )
 
 
 def _check_probabilities(package: ModelPackage, answers: Probabilities) -> None:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, deserialize
 from services.core.errors import PackageError
 
 _STANDARD = (b"", b"ai.onnx")
+_RANDOM = {b"RandomNormal", b"RandomNormalLike", b"RandomUniform", b"RandomUniformLike", b"Multinomial", b"Bernoulli"}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 _DAMAGED = "model.onnx is damaged: not a protobuf message"
@@ -74,6 +75,8 @@ def _check_node(node: memoryview) -> None:
     for field, value in _fields(node):
         if field == 7:  # domain
             _check_domain(_message(value))
+        elif field == 4 and (name := bytes(_message(value))) in _RANDOM:  # op_type
+            raise PackageError(f"model.onnx draws random numbers ({name.decode()}), so no answer would come twice")
         elif field == 5:  # attribute
             for number, inner in _fields(_message(value)):
                 if number in {5, 10}:  # t, tensors

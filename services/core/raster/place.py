@@ -71,8 +71,8 @@ def _transform_point(crs: CRS, lon: float, lat: float) -> tuple[float, float]:
     return x, y
 
 
-def pixel_at(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
-    """(row, col) of the pixel that holds a point in WGS84 degrees.
+def spot_of(scene: Scene, lon: float, lat: float) -> tuple[float, float]:
+    """(row, col) of a point in WGS84 degrees, in pixels from the scene's corner, fractions included.
 
     Raises:
         WindowError: The point is outside the scene.
@@ -80,14 +80,14 @@ def pixel_at(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
     """
     for ((col, row),) in _turns(scene, [lon], [lat]):
         if 0 <= row < scene.shape[0] and 0 <= col < scene.shape[1]:
-            return math.floor(row), math.floor(col)
+            return row, col
     raise WindowError(f"longitude {lon:g}, latitude {lat:g} is outside {scene.title}, which covers {scene.bbox}")
 
 
 def window_of_bbox(scene: Scene, bbox: BBox) -> Window:
     """The pixels that a box of (west, south, east, north) in WGS84 degrees touches, cut at the scene's edge.
 
-    The box's edges are followed point by point, because straight edges in degrees are bent in most projections.
+    The box is carried over as a net of points, because straight edges in degrees are bent in most projections.
 
     Raises:
         WindowError: The box and the scene share no pixel, or pixels at both ends of a scene that goes round the Earth.

@@ -33,6 +33,8 @@ class Sensor(StrEnum):
     MSI = "sentinel-2"
     OLI = "landsat-8/9"
     TM = "landsat-4/5/7"
+    MSS = "landsat-4/5-mss"
+    MSS_EARLY = "landsat-1/2/3"
 
 
 #: The sensor's own name, without zero padding, to the common one.
@@ -50,7 +52,11 @@ _BANDS: Mapping[Sensor, Mapping[str, str]] = {
         "B1": "blue", "B2": "green", "B3": "red", "B4": "nir", "B5": "swir16", "B6": "lwir", "B6_VCID_1": "lwir",
         "B7": "swir22", "B8": "pan",
     },
+    Sensor.MSS: {"B1": "green", "B2": "red", "B3": "nir08", "B4": "nir09"},
+    Sensor.MSS_EARLY: {"B4": "green", "B5": "red", "B6": "nir08", "B7": "nir09"},
 }  # fmt: skip
+#: Whose bands may be told from their codes and a date alone; scanners of the old kind say who they are.
+_TOLD_BY_CODES = (Sensor.MSI, Sensor.OLI, Sensor.TM)
 #: A Landsat has one near infrared band: it answers to both names.
 _ALSO = {"nir08": ("nir",), "nir": ("nir08",)}
 _LAUNCHED = {
@@ -73,6 +79,8 @@ _PLATFORMS = tuple(
             Sensor.MSI,
         ),
         (rf"landsat[-_ ]?[89]{_STOP}|{_START}L[CO]0?[89][_\d]|{_START}L[89]_|HLS[._]L30", Sensor.OLI),
+        (rf"{_START}LM0?[45][_\d]", Sensor.MSS),
+        (rf"landsat[-_ ]?[123]{_STOP}|{_START}LM0?[123][_\d]", Sensor.MSS_EARLY),
         (rf"landsat[-_ ]?[457]{_STOP}|{_START}L[ETM]0?[457][_\d]|{_START}L[457]_", Sensor.TM),
     )
 )
@@ -129,7 +137,9 @@ def pick_sensor(codes: Collection[BandCode], *, said: Iterable[str], acquired_at
         return Sensor.TM
     if {"B10", "B11"} <= have:
         return Sensor.OLI
-    could = [sensor for sensor in Sensor if have and have <= _BANDS[sensor].keys() and _in_orbit(sensor, acquired_at)]
+    could = [
+        sensor for sensor in _TOLD_BY_CODES if have and have <= _BANDS[sensor].keys() and _in_orbit(sensor, acquired_at)
+    ]
     return could[0] if len(could) == 1 else None
 
 
