@@ -30,6 +30,8 @@ _ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), 
 _INFLATED_AT_ONCE = 2**16  #: compressed bytes; a thousand times as many may come of them
 #: Decoded for each pixel that may be looked at: the thirteen bands of Sentinel-2 in 16 bits take 26.
 _TIFF_BYTES_PER_PX = 32
+#: Of one block of a TIFF, which is held whole, twice: 2048 by 2048 pixels of eight bytes.
+_MOST_BLOCK_BYTES = 2**25
 #: Of a TIFF. Each block has to be looked up; a thousand rows of strips in a dozen bands are far fewer.
 _MOST_BLOCKS, _MOST_BANDS = 2**16, 1024
 
@@ -119,6 +121,11 @@ def check_tiff(directories: tuple[Directory, ...], *, max_pixels: int) -> None:
             raise TooLargeError(
                 f"the image unfolds to {each.decoded_bytes} bytes, and {most} are decoded for one request; send a "
                 "part of it, or only the bands that the model needs"
+            )
+        if each.block_bytes > _MOST_BLOCK_BYTES:
+            raise TooLargeError(
+                f"a block of the image unfolds to {each.block_bytes} bytes, and {_MOST_BLOCK_BYTES} are decoded at "
+                "once; write it anew in tiles, or send only the bands that the model needs"
             )
         if each.blocks > _MOST_BLOCKS or each.bands > _MOST_BANDS:
             raise TooLargeError(

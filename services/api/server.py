@@ -18,6 +18,7 @@ from services.api.options import ApiOptions
 from services.api.runtime import Runtime, Served
 from services.core.errors import ConfigError
 from services.core.log import get_logger
+from services.core.raster.read import block_cache
 from services.core.settings import Settings
 from services.core.site import Site
 
@@ -27,6 +28,8 @@ Announce = Callable[[str, Served], None]
 
 _BACKLOG = 1024
 _KEEP_ALIVE_S = 30
+#: GDAL's own default is a twentieth of the machine, container or not.
+_CACHE_BYTES = 32 * 2**20
 
 
 def serve(site: Site, options: ApiOptions | None = None, *, announce: Announce | None = None) -> None:
@@ -47,7 +50,7 @@ def serve(site: Site, options: ApiOptions | None = None, *, announce: Announce |
     """
     settings = site.settings
     app = create_app(site, options)
-    with _listen(settings) as listener:
+    with _listen(settings) as listener, block_cache(_CACHE_BYTES):
         config = uvicorn.Config(
             app,
             loop="uvloop",

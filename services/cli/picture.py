@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from services.core.model.contract import Contract
-from services.core.raster.write import read_overview
+from services.core.raster.cog import read_overview
 
 WIDTH = 64
 

@@ -117,6 +117,7 @@ def _spec(site: Site, task: Task) -> ProductSpec:
         plan=job.plan.summary(),
         code_version=task.run.code_version,
         finished_at=datetime.now(UTC),
+        reused=site.ledger.progress(task.run.id).tiles_reused,
         model_item=task.package.item,
         model_href=site.catalog.model(task.run.model_digest).href,
     )

@@ -24,8 +24,9 @@ from services.core.errors import (
     StorageRefusedError,
     StorageUnavailableError,
 )
+from services.core.product.manifest import parse_manifest
 from services.core.product.outlet import StoreOutlet, open_outlet
-from services.core.product.publish import check_out, publish, read_manifest, verify_files
+from services.core.product.publish import check_out, publish, verify_files
 from services.core.raster.open import OpenOptions, open_scene
 from services.core.settings import Settings
 from services.core.storage import open_store
@@ -148,7 +149,7 @@ def test_masked_tiles_are_named_in_item_and_manifest(put, out, settings):
     product = put(make_spec(), blocks)
     item = json.loads((out / RUN_ID / "item.json").read_text())
     assert item["properties"]["swath:coverage"]["masked_tiles"] == [[1, 2, "block 3 is damaged"]]
-    assert read_manifest(str(out), RUN_ID, settings).coverage == product.coverage
+    assert parse_manifest((out / RUN_ID / "manifest.json").read_bytes(), "manifest.json").coverage == product.coverage
 
 
 def test_publishing_again_keeps_the_product_that_stands(put, out):
@@ -264,11 +265,6 @@ def test_verify_names_the_file_that_is_gone(put, out, settings, name):
     product = put(make_spec())
     (out / RUN_ID / name).unlink()
     assert verify_files(product, settings) == (name,)
-
-
-def test_what_was_never_published_cannot_be_read(out, settings):
-    with pytest.raises(ObjectNotFoundError, match="no such file"):
-        read_manifest(str(out), RUN_ID, settings)
 
 
 @pytest.mark.s3

@@ -3,15 +3,18 @@
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.api.costs import check_tiff
 from services.api.images import decode_tiff
 from services.api.refusals import ImageError, TooLargeError
 from services.core.errors import UnreadableSceneError
+from services.core.raster.tiff_head import Directory
 from tests.served import encode, make_pixels
 
 MOST = 10**6
@@ -133,6 +136,16 @@ def test_a_mask_of_one_enormous_block_is_refused(contract):
     body = tiff(raster(64, 3, len(content)), mask, content=content)
     with pytest.raises(TooLargeError, match="1600000000 bytes"):
         decode_tiff(body, contract, names=(), max_pixels=MOST)
+
+
+def test_a_tiff_that_is_one_giant_block_is_refused_and_in_tiles_it_is_not():
+    shape = (2048, 2048)
+    strip = Directory(shape=shape, block_shape=shape, bands=13, value_bytes=2, shared=True)
+    tiled = replace(strip, block_shape=(256, 256))
+    assert strip.decoded_bytes == tiled.decoded_bytes == 13 * 2 * 2048**2
+    check_tiff((tiled,), max_pixels=2048**2)
+    with pytest.raises(TooLargeError, match="a block of the image unfolds to 109051904 bytes"):
+        check_tiff((strip,), max_pixels=2048**2)
 
 
 def test_a_tiff_of_thousands_of_bands_is_refused(contract):

@@ -269,6 +269,21 @@ def test_live_arrays_never_exceed_the_planned_peak():
     assert 0 < live["peak"] <= schedule.peak_bytes < a_bench(shape).data.nbytes
 
 
+def test_what_an_old_function_made_of_nodata_is_not_valid():
+    shape = (20, 30)
+    data, valid = np.ones((2, *shape), np.float32), np.ones(shape, np.bool_)
+    data[:, 5, 7], valid[5, 7] = -9999, False
+
+    def smooth(a):
+        steps = range(-2, 3)
+        return sum(np.roll(a, (down, right), (1, 2)) for down in steps for right in steps) / 25
+
+    flow = Flow.open(a_scene(shape)).apply(smooth, label="smooth", revision="1", halo_px=2)
+    tile = compute(flow, whole(shape), ArrayBench(data, valid))
+    assert (tile.data[:, tile.mask()] == 1).all()
+    assert np.argwhere(~tile.mask()).tolist() == [[row, col] for row in range(3, 8) for col in range(5, 10)]
+
+
 @pytest.mark.parametrize(
     ("chain", "error"),
     [

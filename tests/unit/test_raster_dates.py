@@ -34,6 +34,7 @@ def test_every_spelling_becomes_aware_utc(text: str | None, expected: datetime |
         ("T19UDP_20170729T153551_B04.jp2", {}, {}, datetime(2017, 7, 29, 15, 35, 51, tzinfo=UTC)),
         ("LC08_L2SP_016037_20170813_20200903_02_T1_SR_B4.TIF", {}, {}, datetime(2017, 8, 13, tzinfo=UTC)),
         ("LC80160372017225LGN00_B4.TIF", {}, {}, datetime(2017, 8, 13, tzinfo=UTC)),
+        ("HLS.S30.T19UDP.2020209T155956.v2.0.B04.tif", {}, {}, datetime(2020, 7, 27, 15, 59, 56, tzinfo=UTC)),
         # Same day: the tag knows the time of day. Another day: it is when the file was made.
         (
             "L8_20170813.tif",

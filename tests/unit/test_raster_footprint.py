@@ -9,10 +9,9 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from services.core.errors import GeoreferenceError, WindowError
-from services.core.grid import Window
 from services.core.raster.footprint import ground_gsd_m, plan_footprint
 from services.core.raster.georef import Place
-from services.core.raster.place import spot_of, transform_points, window_footprints
+from services.core.raster.place import spot_of, transform_points
 from services.core.records import Scene
 
 MARS = 'PROJCS["m",GEOGCS["GCS_MARS",DATUM["D_MARS",SPHEROID["MARS",3396190,0]],PRIMEM["R",0],UNIT["degree",0.0174532925]],PROJECTION["Equirectangular"],PARAMETER["standard_parallel_1",0],PARAMETER["central_meridian",0],UNIT["metre",1]]'  # fmt: skip  # noqa: E501
@@ -137,10 +136,3 @@ def test_a_point_outside_is_refused(lon: float, lat: float) -> None:
 def test_points_of_the_earth_lead_to_no_place_on_mars() -> None:
     with pytest.raises(GeoreferenceError):
         transform_points(MARS, [0.0], [0.0])
-
-
-def test_windows_become_outlines_that_share_their_edges() -> None:
-    windows = [Window(row_off=0, col_off=0, height=10, width=20), Window(row_off=0, col_off=20, height=10, width=20)]
-    one, other = window_footprints((2, 0, 100, 0, -2, 50), windows)
-    assert one.bounds == (100, 30, 140, 50)
-    assert one.intersection(other).length == 20

@@ -94,6 +94,15 @@ def test_an_unnamed_asset_is_named_by_its_key_or_taken_alone(files: Path) -> Non
     [
         ({}, -0.1),
         ({"s2:processing_baseline": "02.08"}, 0.0),
+        ({"processing:version": "05.00", "datetime": "2018-06-30T10:50:31Z"}, -0.1),
+        ({"processing:version": "1.2", "datetime": "2018-06-30T10:50:31Z"}, 0.0),  # of some other processing
+        (
+            {
+                "s2:product_uri": "S2A_MSIL2A_20180630T105031_N0500_R051_T31UFU_20230805T101010.SAFE",
+                "datetime": "2018-06-30T10:50:31Z",
+            },
+            -0.1,
+        ),
         ({"s2:processing_baseline": "05.09", "datetime": "2017-07-29T00:00:00Z"}, -0.1),
         ({"datetime": "2017-07-29T00:00:00Z"}, 0.0),
         ({"earthsearch:boa_offset_applied": True}, 0.0),

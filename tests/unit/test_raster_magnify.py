@@ -9,7 +9,8 @@ import rasterio
 
 from services.core.errors import WindowError
 from services.core.grid import Window
-from services.core.raster.write import MapSpec, MapWriter, validate_cog
+from services.core.raster.cog import validate_cog
+from services.core.raster.write import MapSpec, MapWriter
 from tests.rasters import NORTH_UP, UTM31
 
 COLORS = {0: (10, 20, 30), 1: (40, 50, 60)}

@@ -222,11 +222,6 @@ class Catalog:
         except ObjectNotFoundError:
             return None
 
-    def products(self, *, limit: int = 50, after: str | None = None) -> list[Product]:
-        """A page of products, newest first; `after` is a run's id."""
-        rows = self.database.read(lambda conn: page_rows(conn, products, limit=limit, after=after))
-        return [Product.model_validate(row) for row in rows]
-
 
 def _as_run(row: dict[str, Any]) -> Run:
     return Run.model_validate({name: row[name] for name in Run.model_fields})

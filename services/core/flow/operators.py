@@ -208,7 +208,10 @@ def _box_sum(values: Pixels, size: int) -> Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """An old function `f(array) -> array` as an operator: (C, H, W) in, (C', H, W) out, `halo_px` cut off again."""
+    """An old function `f(array) -> array` as an operator: (C, H, W) in, (C', H, W) out, `halo_px` cut off again.
+
+    It knows nothing of nodata, so what it makes of a pixel is valid only where nothing it looked at was nodata.
+    """
 
     function: Callable[[Pixels], Pixels]
     label: str
@@ -216,7 +219,7 @@ class Apply:
     halo_px: int
     bands: tuple[str, ...]
     name: ClassVar[str] = "apply"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def layer(self, inputs: tuple[Layer, ...]) -> Layer:
         return Layer(bands=self.bands or inputs[0].bands, shape=inputs[0].shape, step=inputs[0].step)
@@ -239,9 +242,11 @@ class Apply:
             raise ContractError(
                 f"{self.label} turned (C, H, W) = {values.shape} into {result.shape}; it must keep height and width"
             )
-        inner = out.within(full)
-        valid = None if source.valid is None else source.valid[out.within(source.window)]
-        return Tile(window=out, data=np.ascontiguousarray(result[:, *inner]), valid=valid)
+        valid = None
+        if source.valid is not None:
+            hidden = np.pad(~source.valid, margins, mode="edge").astype(np.float32)
+            valid = _box_sum(hidden[None], 2 * self.halo_px + 1)[0] == 0
+        return Tile(window=out, data=np.ascontiguousarray(result[:, *out.within(full)]), valid=valid)
 
 
 @dataclass(frozen=True, slots=True)

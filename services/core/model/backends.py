@@ -142,7 +142,12 @@ def _open(library: str, package: ModelPackage, precision: Precision, threads: in
 
 
 def _openvino(package: ModelPackage, precision: Precision, threads: int) -> Backend:
-    from services.core.model.backend_openvino import OpenVinoBackend
+    try:
+        from services.core.model.backend_openvino import OpenVinoBackend
+    except RuntimeError as exc:  # its telemetry looks for a home as soon as it is imported
+        raise BackendUnavailableError(
+            f"openvino does not start ({exc}); set HOME to a folder, or SWATH_BACKEND=onnxruntime"
+        ) from exc
 
     return OpenVinoBackend(package, precision=precision, threads=threads)
 

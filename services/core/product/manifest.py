@@ -130,7 +130,7 @@ def library_versions(spec: ProductSpec) -> dict[str, str]:
     """Of what had a hand in the bytes; the inference library is the part of `run.backend` before the colon."""
     libraries = {name: _installed(name) for name in (*_LIBRARIES, spec.run.backend.partition(":")[0])}
     found = {name: release for name, release in libraries.items() if release is not None}
-    return {"gdal": gdal_version(), **found, **spec.versions}
+    return {"gdal": gdal_version(), **found}
 
 
 @cache

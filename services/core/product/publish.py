@@ -94,17 +94,6 @@ def publish(
     return manifest.product(href)
 
 
-def read_manifest(out: str, run_id: str, settings: Settings) -> Manifest:
-    """What was published for a run.
-
-    Raises:
-        ObjectNotFoundError: Nothing was.
-        CoverageError: Its manifest is torn or was edited.
-        RequestError: Not a run id.
-    """
-    return _read_manifest(open_outlet(out, settings).store, parse_run_id(run_id))
-
-
 def read_product_file(product: Product, name: str, settings: Settings) -> bytes:
     """A small file of a product, as it was published.
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.core.flow.predict import CLASS_NODATA
-from services.core.grid import TileGrid, Window
+from services.core.grid import TileGrid
 from services.core.model.contract import Contract
 from services.core.records import Affine6, Run, Scene
 
@@ -25,7 +25,7 @@ NODATA = CLASS_NODATA
 class ProductSpec:
     """One run, ready to be published. `map.tif` and `tiles.parquet` follow from scene, contract, grid and step alone.
 
-    Run id, times, counts of reused tiles and library versions enter `item.json` and `manifest.json` only.
+    Run id, times, counts of reused tiles and versions of libraries enter `item.json` and `manifest.json` only.
     """
 
     run: Run
@@ -41,7 +41,6 @@ class ProductSpec:
     model_item: Mapping[str, Any] = field(default_factory=dict)  #: the package's model.json; empty: not at hand
     model_href: str = ""  #: where the package is kept
     reused: int | None = None  #: tiles taken over from earlier runs; None: not counted
-    versions: Mapping[str, str] = field(default_factory=dict)  #: of libraries this process cannot see
 
     @property
     def tile_map(self) -> bool:
@@ -69,9 +68,3 @@ class ProductSpec:
     def answers(self) -> int:
         """Numbers per tile: one score, or one probability per class."""
         return 1 if self.contract.kind == "threshold" else len(self.contract.classes)
-
-    def map_window(self, row_start: int, row_stop: int) -> Window:
-        """The part of the map that the tile rows [row_start, row_stop) fill."""
-        if self.tile_map:
-            return Window(row_off=row_start, col_off=0, height=row_stop - row_start, width=self.grid.cols)
-        return self.grid.band(row_start, row_stop)

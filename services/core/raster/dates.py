@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 _NAME_TIME = re.compile(r"(?<!\d)((?:19|20)\d{6})T(\d{6})(?!\d)")
 _NAME_DATE = re.compile(r"(?<!\d)((?:19|20)\d{6})(?!\d)")
 _LANDSAT_OLD = re.compile(r"L[COETM]\d{7}(\d{4})(\d{3})[A-Z]{3}\d{2}")  # LC80160372017225LGN00: year and day of year
+_HLS = re.compile(r"\.((?:19|20)\d{2}\d{3})T(\d{6})\.")  # HLS.S30.T19UDP.2020209T155956.v2.0: day of year again
 _FORMATS = ("%Y:%m:%d %H:%M:%S", "%Y:%m:%d", "%Y/%m/%d %H:%M:%S", "%Y%m%d %H:%M:%S", "%a %b %d %H:%M:%S %Y")
 
 
@@ -31,6 +32,9 @@ def time_in_name(name: str) -> tuple[datetime | None, bool]:
     """The first time or date in a file's name, and whether it has the time of day."""
     exact = _NAME_TIME.search(name)
     if exact is not None and (at := _compact(exact[1] + exact[2], "%Y%m%d%H%M%S")):
+        return at, True
+    hls = _HLS.search(name)
+    if hls is not None and (at := _compact(hls[1] + hls[2], "%Y%j%H%M%S")):
         return at, True
     old = _LANDSAT_OLD.search(name)
     if old is not None and (at := _compact(old[1] + old[2], "%Y%j")):

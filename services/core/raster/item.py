@@ -54,7 +54,7 @@ class Item:
     title: str
     platform: str | None
     acquired_at: datetime | None
-    baseline: str  #: Sentinel-2's, as a product name writes it: `_N0400_`; else empty
+    baseline: str  #: Sentinel-2's, as a product name writes it: `_N0400_`, or such a name; else empty
     assets: tuple[ItemAsset, ...]
 
 
@@ -158,9 +158,13 @@ def _bounds(merged: Mapping[str, Any]) -> Bounds | None:
 
 
 def _baseline(properties: Mapping[str, Any]) -> str:
-    text = str(properties.get("s2:processing_baseline", ""))
+    """By the extension for Sentinel-2, its product's name, or a version of any processing that is written like one."""
+    version = str(properties.get("processing:version", ""))
+    text = str(properties.get("s2:processing_baseline", version if re.fullmatch(r"\d\d\.\d\d", version) else ""))
     major, dot, minor = text.partition(".")
-    return f"_N{major:0>2}{minor:0>2}_" if dot and (major + minor).isdigit() else ""
+    if dot and (major + minor).isdigit():
+        return f"_N{major:0>2}{minor:0>2}_"
+    return _text(properties.get("s2:product_uri")) or ""
 
 
 def _text(value: Any) -> str | None:

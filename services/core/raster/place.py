@@ -2,12 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import shapely
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform as warp_points
@@ -16,9 +15,9 @@ from services.core.boxes import BBox
 from services.core.errors import GeoreferenceError, WindowError
 from services.core.grid import Window
 from services.core.raster.gdal import NO_PLACE, gdal_settings, translated
-from services.core.raster.georef import corners, parse_crs
+from services.core.raster.georef import parse_crs
 from services.core.raster.projjson import crs_projjson
-from services.core.records import Affine6, Scene
+from services.core.records import Scene
 
 _DEGREES = "EPSG:4326"
 #: Points along each side of a box that is carried into another projection.
@@ -170,12 +169,3 @@ def _window(places: Sequence[tuple[float, float]], shape: tuple[int, int]) -> Wi
     return Window(
         row_off=row, col_off=col, height=max(math.ceil(bottom) - row, 1), width=max(math.ceil(right) - col, 1)
     ).clip(shape)
-
-
-def window_footprints(transform: Affine6, windows: Iterable[Window]) -> list[shapely.Polygon]:
-    """The outline of each window in the CRS of the transform; rotated grids give rotated outlines."""
-    base = Affine(*transform)
-    return [
-        shapely.Polygon(corners(base @ Affine.translation(window.col_off, window.row_off), window.shape))
-        for window in windows
-    ]

@@ -36,11 +36,15 @@ class Directory:
         return -(-height // down) * -(-width // right) * (1 if self.shared else self.bands)
 
     @property
+    def block_bytes(self) -> int:
+        """Of one block, with all bands that share it."""
+        down, right = self.block_shape
+        return down * right * self.value_bytes * (self.bands if self.shared else 1)
+
+    @property
     def decoded_bytes(self) -> int:
         """Of all blocks, filled up as they are; of one band where each has its own."""
-        down, right = self.block_shape
-        each = down * right * self.value_bytes
-        return self.blocks * each * self.bands if self.shared else self.blocks // self.bands * each
+        return self.block_bytes * self.blocks // (1 if self.shared else self.bands)
 
 
 def parse_directories(body: bytes) -> tuple[Directory, ...]:

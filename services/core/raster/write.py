@@ -22,8 +22,6 @@ from services.core.raster.cog import (
     Resampling,
     check_written,
     make_cog,
-    read_overview,
-    validate_cog,
     writing,
 )
 from services.core.raster.gdal import gdal_settings
@@ -32,8 +30,6 @@ from services.core.raster.magnify import magnify
 from services.core.raster.read import SceneReader
 from services.core.raster.table import TABLE_TAG, build_table
 from services.core.records import Affine6, MaskKind, Scene
-
-__all__ = ["MapSpec", "MapWriter", "read_overview", "validate_cog", "write_scene_cog"]
 
 Color = tuple[int, int, int] | tuple[int, int, int, int]
 
