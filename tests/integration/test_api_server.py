@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -323,6 +323,22 @@ def test_the_rest_of_a_body_that_was_refused_is_not_waited_for_for_ever(impatien
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % 10**9)
         answer = b"".join(iter(lambda: connection.recv(2**16), b""))
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+LENGTH, CHUNKED = b"Content-Length: 2\r\n", b"Transfer-Encoding: chunked\r\n"
+
+
+def test_what_comes_after_an_answer_does_not_keep_the_connection_for_ever(impatient):
+    afterthoughts = [(b"", b"\r\n"), (LENGTH, b"{"), (LENGTH, b"{}"), (CHUNKED, b"2\r\n{}\r\n0\r\n\r\n")]
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connected(impatient)) for _ in afterthoughts]
+        for connection, (head, rest) in zip(connections, afterthoughts, strict=True):
+            connection.sendall(HEAD + head + b"\r\n")
+            assert connection.recv(2**16).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(rest)
+        for connection in connections:
+            connection.settimeout(20)  # between a head's 6 s here and the 30 s of a connection that is silent
+            assert b"HTTP" not in b"".join(iter(lambda it=connection: it.recv(2**16), b""))
 
 
 def test_a_stranger_is_refused_before_the_body_is_there(installation, package):
