@@ -19,6 +19,8 @@ from services.core.errors import SwathError
 _UPGRADE = re.compile(rb"(\r\n)upgrade([ \t]*:)", re.IGNORECASE)
 #: Of one request's head. A token of an OpenID provider takes a few thousand bytes, everything else less.
 HEAD_BYTES = 64 * 2**10
+#: Before an idle connection is closed at the end: what its caller has sent by now is on its way, and is answered.
+_LAST_CALL_S = 0.5
 
 
 class Connection(HttpToolsProtocol):
@@ -90,6 +92,10 @@ class Connection(HttpToolsProtocol):
             return
         self._wait_for_head()  # also after a mere line's end, or a body's that nobody wanted: uvicorn waits no more
 
+    def shutdown(self) -> None:
+        """The end is near; a request that is answered from now on is its connection's last."""
+        self.loop.call_later(_LAST_CALL_S, super().shutdown)
+
     def send_400_response(self, msg: str) -> None:
         """As a problem, like every other refusal."""
         self._refuse(_too_large() if self._is_large else HeadError(f"{msg.rstrip('.').lower()}; send HTTP/1.1"))
@@ -118,7 +124,7 @@ class Connection(HttpToolsProtocol):
         self._cease_waiting()
         if self.transport.is_closing():
             return
-        passage = Passage({"method": "", "headers": self.headers or []}, _nowhere)
+        passage = Passage({"method": "", "headers": self.headers or []}, _nowhere, ends=lambda: True)
         problem = problem_of(error, request_id=passage.request_id)
         passage.status = problem.status
         self.transport.write(_answer(problem, passage.request_id))

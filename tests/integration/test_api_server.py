@@ -81,6 +81,39 @@ def test_what_is_under_way_is_answered_before_the_end(installation, package):
         assert service.end()[0] == 0
 
 
+def test_callers_are_told_to_go_elsewhere_as_soon_as_the_end_is_near(installation, package):
+    with serving(installation, package.root, SWATH_API_LINGER_S="60") as service:
+        assert "Connection" not in service.predict(IMAGE).headers
+        service.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: service.client.get("/health/ready").status_code == 503)
+        answers = [service.predict(IMAGE), service.client.get("/health/live"), service.client.get("/nothing")]
+        assert [(each.status_code, each.headers["Connection"]) for each in answers] == [
+            (200, "close"),
+            (200, "close"),
+            (404, "close"),
+        ]
+        service.process.send_signal(signal.SIGTERM)
+        assert service.end()[0] == 0
+
+
+def test_what_was_sent_before_the_end_is_answered_on_connections_old_and_new(installation, package):
+    with serving(installation, package.root) as service, ExitStack() as stack:
+        connections = [stack.enter_context(connected(service)) for _ in range(4)]
+        for old in connections[:2]:  # the others are idle from the beginning
+            old.sendall(HEAD + b"\r\n")
+            assert old.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        service.process.send_signal(signal.SIGSTOP)
+        connections += [stack.enter_context(connected(service)) for _ in range(8)]
+        service.process.send_signal(signal.SIGTERM)
+        for each in connections:
+            each.sendall(HEAD + b"\r\n")
+        service.process.send_signal(signal.SIGCONT)
+        answers = [b"".join(iter(lambda it=each: it.recv(2**16), b"")) for each in connections]
+        assert service.end()[0] == 0
+    assert [b"HTTP/1.1 200 " in answer for answer in answers] == [True] * 12
+    assert all(b"\r\nconnection: close\r\n" in answer for answer in answers)
+
+
 def test_too_many_at_once_are_told_when_to_come_back_and_the_rest_is_answered(installation, package):
     limits = {"SWATH_API_QUEUE_CHIPS": "2", "SWATH_API_THREADS": "1"}
     with serving(installation, package.root, **limits) as service, ThreadPoolExecutor(32) as pool:
