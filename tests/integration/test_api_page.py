@@ -13,17 +13,21 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Press
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from services.api.app import create_app
 from services.api.options import ApiOptions
 from services.core.boxes import BBox
 from services.core.catalog.keys import Keys
+from services.core.catalog.stages import Stages
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
+from services.core.model.package import shipped_package
+from services.core.model.package_save import save_package
 from services.core.raster.open import OpenOptions
 from services.core.raster.place import window_of_bbox
-from services.core.records import Run
+from services.core.records import ModelStage, Run
 from services.core.settings import Settings
 from services.core.site import Site, open_site
 from services.inference.runs import complete, start_run
@@ -239,6 +243,22 @@ def test_a_key_with_letters_that_none_has_is_asked_for_again(browser, site, pict
         wait_for(browser, "document.getElementById('problem').textContent.includes('letters')")
         assert browser.find_element(By.ID, "key").is_displayed()
     assert complaints(browser) == []
+
+
+def test_each_model_of_the_list_answers_under_its_own_digest(browser, site, tmp_path):
+    shipped = shipped_package("brightness")
+    files = {name: shipped.read(name) for name in shipped.files}
+    promoted = save_package(tmp_path / "promoted", {**files, "card.md": b"# Of the same name\n"})
+    site.models.keep(promoted)
+    Stages(site.catalog).promote(promoted.digest, stage=ModelStage.PRODUCTION, who="test", why="test")
+    ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
+    with live(create_app(site)) as address:
+        browser.get(address)
+        ask_about_first_scene(browser)
+        for package in (promoted, shipped):
+            Select(browser.find_element(By.ID, "model")).select_by_value(package.digest)
+            browser.find_element(By.CSS_SELECTOR, "#window [type=submit]").click()
+            wait_for(browser, f"document.getElementById('facts').textContent.includes('{package.digest[:12]}')")
 
 
 def test_the_tabs_go_by_the_arrow_keys(browser, site):
