@@ -67,7 +67,7 @@ def create_app(site: Site, options: ApiOptions | None = None) -> FastAPI:
     mount_docs(app)
     mount_page(app)
     app.add_middleware(FastLane)
-    app.add_middleware(Gate, settings=settings, metrics=app.state.metrics)
+    app.add_middleware(Gate, settings=settings, metrics=app.state.metrics, runtime=app.state.runtime)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 

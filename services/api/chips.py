@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.flow.mirror import fill_chip
 from services.core.grid import plan_chips
 from services.core.model.preprocess import Normalisation, normalise
 
@@ -24,6 +25,8 @@ class Picture:
 def cut_chips(picture: Picture, chip_px: int, *, most: int) -> Iterator[tuple[NDArray[np.float32], list[float]]]:
     """Normalised chips that cover the picture, and the usable part of each; chips without any are left out.
 
+    What a chip lacks is the mirror image of the rest, as in a map.
+
     Args:
         picture: At least a chip wide and high.
         chip_px: Side of a chip.
@@ -36,15 +39,16 @@ def cut_chips(picture: Picture, chip_px: int, *, most: int) -> Iterator[tuple[ND
     if valid is None and pixels.shape[1:] == (chip_px, chip_px):
         yield normalise(pixels, None, picture.norm, out=np.empty(pixels.shape, np.float32))[None], [1.0]
         return
-    usable = _usable(picture, chip_px)
-    while group := list(islice(usable, most)):
+    places = _places(picture, chip_px)
+    while group := list(islice(places, most)):
         chips = np.empty((len(group), bands, chip_px, chip_px), np.float32)
         for chip, (here, _) in zip(chips, group, strict=True):
-            normalise(pixels[:, *here], None if valid is None else valid[here], picture.norm, out=chip)
+            usable = None if valid is None else valid[here]
+            fill_chip(normalise(pixels[:, *here], usable, picture.norm, out=chip), usable)
         yield chips, [weight for _, weight in group]
 
 
-def _usable(picture: Picture, chip_px: int) -> Iterator[tuple[tuple[slice, slice], float]]:
+def _places(picture: Picture, chip_px: int) -> Iterator[tuple[tuple[slice, slice], float]]:
     """Where chips lie, and their weights."""
     rows, cols = (plan_chips(size, chip_px=chip_px, stride_px=chip_px) for size in picture.pixels.shape[1:])
     for row, col in product(rows, cols):

@@ -19,6 +19,8 @@ from services.core.errors import SwathError
 _UPGRADE = re.compile(rb"(\r\n)upgrade([ \t]*:)", re.IGNORECASE)
 #: Of one request's head. A token of an OpenID provider takes a few thousand bytes, everything else less.
 HEAD_BYTES = 64 * 2**10
+#: Before an idle connection is closed at the end: what its caller has sent by now is on its way, and is answered.
+_LAST_CALL_S = 0.5
 
 
 class Connection(HttpToolsProtocol):
@@ -54,7 +56,7 @@ class Connection(HttpToolsProtocol):
         Raises:
             HeadTooLargeError: For the parser, which goes no further and has us send a 400.
         """
-        self._head_whole, self._awaits_head = True, False
+        self._head_whole, self._awaits_head, self._head_bytes = True, False, 0
         self._cease_waiting()
         if self._may_be_large and _size(self.url, self.headers) > HEAD_BYTES:
             self._is_large = True
@@ -70,8 +72,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer's last byte; what is left of a body that nobody wanted has as long as a head to pass."""
         super().on_response_complete()
-        if not self._awaits_head and not self.transport.is_closing():
-            self._head_bytes = 0
+        if not self._awaits_head and self._is_idle and not self.transport.is_closing():
             self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
@@ -80,20 +81,33 @@ class Connection(HttpToolsProtocol):
             data = _without_upgrade(data)
         self._may_be_large = self._head_bytes + len(data) > HEAD_BYTES
         super().data_received(data)
-        if self._head_whole or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES:
-            self._refuse(_too_large())
-        elif self._head_timer is None:
-            self._wait_for_head()
+        if not self._head_whole:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(_too_large())
+                return
+        elif not self._is_idle:
+            return
+        self._wait_for_head()  # also after a mere line's end, or a body's that nobody wanted: uvicorn waits no more
+
+    def shutdown(self) -> None:
+        """The end is near; a request that is answered from now on is its connection's last."""
+        self.loop.call_later(_LAST_CALL_S, super().shutdown)
 
     def send_400_response(self, msg: str) -> None:
         """As a problem, like every other refusal."""
         self._refuse(_too_large() if self._is_large else HeadError(f"{msg.rstrip('.').lower()}; send HTTP/1.1"))
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing that was asked is unanswered."""
+        return self.cycle is None or self.cycle.response_complete
+
     def _wait_for_head(self) -> None:
-        self._head_timer = self.loop.call_later(self.head_s, self._lose_patience)
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_s, self._lose_patience)
 
     def _cease_waiting(self) -> None:
         if self._head_timer is not None:
@@ -110,7 +124,7 @@ class Connection(HttpToolsProtocol):
         self._cease_waiting()
         if self.transport.is_closing():
             return
-        passage = Passage({"method": "", "headers": self.headers or []}, _nowhere)
+        passage = Passage({"method": "", "headers": self.headers or []}, _nowhere, ends=lambda: True)
         problem = problem_of(error, request_id=passage.request_id)
         passage.status = problem.status
         self.transport.write(_answer(problem, passage.request_id))

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.api.metrics import Metrics
 from services.api.problems import answer_for
 from services.api.refusals import BusyError, OverloadedError, TooLargeError
+from services.api.runtime import Runtime
 from services.core.log import get_logger
 from services.core.settings import Settings
 
@@ -50,8 +51,9 @@ class Notes:
 class Gate:
     """Wraps the application, and answers for what nothing in there did. What it refuses never reaches a route."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics, runtime: Runtime) -> None:
         self._app = app
+        self._runtime = runtime
         self._metrics = metrics
         self._settings = settings
         self._notes = Notes(settings, metrics)
@@ -63,7 +65,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = Passage(scope, send)
+        passage = Passage(scope, send, ends=lambda: self._runtime.draining)
         self._under_way += 1
         self._metrics.under_way.set(self._under_way)
         body = _Body(receive, self._settings.api_max_body_bytes, self._hold)
@@ -108,15 +110,17 @@ class Gate:
 class Passage:
     """One request on its way through."""
 
-    __slots__ = ("_send", "began", "begun", "declared_bytes", "request_id", "scope", "status")
+    __slots__ = ("_ends", "_send", "began", "begun", "declared_bytes", "request_id", "scope", "status")
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, *, ends: Callable[[], bool]) -> None:
+        """`ends` says whether this connection shall carry no further request."""
         self.began = time.perf_counter()
         self.scope = scope
         self.begun = False  #: whether an answer has
         self.status = 500
         self.declared_bytes = 0
         self._send = send
+        self._ends = ends
         self.request_id = ""
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _SANE.fullmatch(value):
@@ -134,10 +138,13 @@ class Passage:
         return getattr(route, "path", None) or "unmatched"
 
     async def send(self, message: Message) -> None:
-        """Pass on, with the request's name on the head."""
+        """Pass on, with the request's name on the head, and the advice to go elsewhere if the end is near."""
         if message["type"] == "http.response.start":
             self.begun, self.status = True, message["status"]
-            message.setdefault("headers", []).append((b"x-request-id", self.request_id.encode()))
+            headers = message.setdefault("headers", [])
+            headers.append((b"x-request-id", self.request_id.encode()))
+            if self._ends():
+                headers.append((b"connection", b"close"))
         await self._send(message)
 
 

@@ -119,13 +119,14 @@ async def _answer(runtime: Runtime, served: Served, upload: Upload, *, max_pixel
     Raises:
         SwathError: The image cannot be used, or the network does not come to it in time.
     """
-    kind = sniff(upload.body, upload.claim)
+    kind, picture = sniff(upload.body, upload.claim), None
     if kind != "TIFF" and len(upload.body) <= _SMALL_BYTES:
         picture = served.pictures.decode_small(upload.body, kind, max_pixels=max_pixels)
-        if picture is not None:
+        if picture is not None and picture.valid is None:
             return await _ask(served, picture)
-    async with runtime.pictures.place() as place:
-        picture = await place.run(lambda: _decode(served, upload, kind, max_pixels=max_pixels))
+    async with runtime.pictures.place() as place:  # also to fill what chips lack: that takes up to 10 ms a chip
+        if picture is None:
+            picture = await place.run(lambda: _decode(served, upload, kind, max_pixels=max_pixels))
         return await _ask(served, picture, place)
 
 

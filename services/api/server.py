@@ -7,7 +7,9 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -30,6 +32,8 @@ _BACKLOG = 1024
 _KEEP_ALIVE_S = 30
 #: GDAL's own default is a twentieth of the machine, container or not.
 _CACHE_BYTES = 32 * 2**20
+#: After which the loop has given the listening socket up.
+_CLOSING_S = 0.05
 
 
 def serve(site: Site, options: ApiOptions | None = None, *, announce: Announce | None = None) -> None:
@@ -126,6 +130,25 @@ class _Server(uvicorn.Server):
         self.runtime.draining = True
         self._leave_at_s = time.monotonic() + self._linger_s
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the door behind those who stand in it: the kernel has let them in, and would break off with them."""
+        doors = [each.dup() for each in sockets or []]
+        for server in self.servers:
+            server.close()
+        for each in sockets or []:
+            each.close()
+        await asyncio.sleep(_CLOSING_S)
+        for caller in (caller for door in doors for caller in _last_of(door)):
+            await asyncio.get_running_loop().connect_accepted_socket(self._connect, caller)
+        await super().shutdown()
+
+    def _connect(self) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        connection: asyncio.Protocol = protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
+
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to go."""
         return await super().on_tick(counter) or time.monotonic() >= self._leave_at_s
@@ -140,6 +163,17 @@ def _listen(settings: Settings) -> socket.socket:
         raise ConfigError(
             f"{host} port {port} cannot be listened on ({exc.strerror}); choose another with --port or SWATH_API_PORT"
         ) from exc
+
+
+def _last_of(door: socket.socket) -> list[socket.socket]:
+    """Whoever has knocked; closes the door."""
+    callers = []
+    door.settimeout(0)
+    with door, suppress(OSError):  # nobody is left, or there is no descriptor for them
+        while True:
+            callers.append(door.accept()[0])
+            callers[-1].settimeout(0)
+    return callers
 
 
 class _ToOurs(logging.Handler):

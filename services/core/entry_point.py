@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -59,8 +60,10 @@ def run_entry_point(name: str, work: "Callable[[Settings], None]") -> int:
 
 def end_process(code: int) -> NoReturn:
     """Leave now, everything being closed: Python itself would wait for threads that a hanging store holds up."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # whoever read it has gone
+            if stream is not None:  # closed from the beginning, as by `>&-`
+                stream.flush()
     os._exit(code)
 
 

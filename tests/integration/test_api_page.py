@@ -13,17 +13,21 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Press
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from services.api.app import create_app
 from services.api.options import ApiOptions
 from services.core.boxes import BBox
 from services.core.catalog.keys import Keys
+from services.core.catalog.stages import Stages
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
+from services.core.model.package import shipped_package
+from services.core.model.package_save import save_package
 from services.core.raster.open import OpenOptions
 from services.core.raster.place import window_of_bbox
-from services.core.records import Run
+from services.core.records import ModelStage, Run
 from services.core.settings import Settings
 from services.core.site import Site, open_site
 from services.inference.runs import complete, start_run
@@ -151,6 +155,34 @@ def test_what_is_no_image_is_refused_in_a_sentence(browser, site, tmp_path):
         assert not browser.find_element(By.ID, "result").is_displayed()
 
 
+def drop(browser: Chrome, path: Path) -> None:
+    """As from a window of files beside the browser."""
+    box = browser.find_element(By.ID, "drop").rect
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    files = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **place, "data": files})
+
+
+def test_a_dropped_folder_is_called_what_it_is(browser, site, tmp_path):
+    (tmp_path / "images").mkdir()
+    with live(create_app(site)) as address:
+        browser.get(address)
+        drop(browser, tmp_path / "images")
+        wait_for(browser, "document.getElementById('problem').textContent")
+        assert shown(browser, "problem") == "images cannot be read. If it is a folder, drop one of its images."
+
+
+def test_an_image_of_another_kind_than_its_name_says_is_answered(browser, site, picture):
+    path = picture.with_name("really-a-png.jpg")
+    Image.open(picture).save(path, "PNG")
+    with live(create_app(site)) as address:
+        browser.get(address)
+        drop(browser, path)
+        wait_for(browser, "!document.getElementById('result').hidden")
+        assert shown(browser, "top").split()[0] in PICTURE_CLASSES
+
+
 def test_a_scene_is_clicked_and_its_middle_asked_about(browser, site, tmp_path):
     ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
     with live(create_app(site)) as address:
@@ -199,6 +231,34 @@ def test_the_page_asks_for_a_key_and_goes_on_with_it(browser, site, picture):
         wait_for(browser, "!document.getElementById('result').hidden")
         stored = browser.execute_script("return JSON.stringify([localStorage, sessionStorage, document.cookie])")
         assert key not in stored + browser.current_url
+
+
+def test_a_key_with_letters_that_none_has_is_asked_for_again(browser, site, picture):
+    settings = site.settings.model_copy(update={"api_auth": "keys"})
+    with live(create_app(Site(settings, site.store, site.catalog, site.ledger))) as address:
+        browser.get(address)
+        browser.find_element(By.ID, "file").send_keys(str(picture))
+        wait_for(browser, "document.activeElement.id === 'key'")
+        browser.switch_to.active_element.send_keys("\u201cswath\u201d" + Press.ENTER)
+        wait_for(browser, "document.getElementById('problem').textContent.includes('letters')")
+        assert browser.find_element(By.ID, "key").is_displayed()
+    assert complaints(browser) == []
+
+
+def test_each_model_of_the_list_answers_under_its_own_digest(browser, site, tmp_path):
+    shipped = shipped_package("brightness")
+    files = {name: shipped.read(name) for name in shipped.files}
+    promoted = save_package(tmp_path / "promoted", {**files, "card.md": b"# Of the same name\n"})
+    site.models.keep(promoted)
+    Stages(site.catalog).promote(promoted.digest, stage=ModelStage.PRODUCTION, who="test", why="test")
+    ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
+    with live(create_app(site)) as address:
+        browser.get(address)
+        ask_about_first_scene(browser)
+        for package in (promoted, shipped):
+            Select(browser.find_element(By.ID, "model")).select_by_value(package.digest)
+            browser.find_element(By.CSS_SELECTOR, "#window [type=submit]").click()
+            wait_for(browser, f"document.getElementById('facts').textContent.includes('{package.digest[:12]}')")
 
 
 def test_the_tabs_go_by_the_arrow_keys(browser, site):

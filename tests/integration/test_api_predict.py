@@ -215,17 +215,38 @@ def test_the_documents_are_whole_without_the_internet(client):
     assert "/predict" in client.get("/openapi.json").json()["paths"]
 
 
-def test_a_run_over_a_scene_and_predict_agree_on_every_tile(client, package, tmp_path: Path):
-    pixels, place = make_pixels(side=128), Installation(tmp_path)
-    profile = {"driver": "GTiff", "count": 3, "height": 128, "width": 128, "dtype": "uint8", "photometric": "RGB"}
-    transform = rasterio.Affine(10, 0, 5e5, 0, -10, 49e5)
-    with rasterio.open(tmp_path / "scene.tif", "w", crs="EPSG:32631", transform=transform, **profile) as target:
+TRANSFORM = rasterio.Affine(10, 0, 5e5, 0, -10, 49e5)
+
+
+def write_tiff(path: Path, pixels: np.ndarray) -> Path:
+    """(H, W, 3) as a GeoTIFF whose black is nodata."""
+    height, width, _ = pixels.shape
+    profile = {"driver": "GTiff", "count": 3, "height": height, "width": width, "dtype": "uint8", "nodata": 0}
+    with rasterio.open(path, "w", crs="EPSG:32631", transform=TRANSFORM, photometric="RGB", **profile) as target:
         target.write(pixels.transpose(2, 0, 1))
-    run = place.run(tmp_path / "scene.tif", model=str(package.root), SWATH_BACKEND="onnxruntime").json
+    return path
+
+
+def lacking(pixels: np.ndarray) -> np.ndarray:
+    """The upper tiles without their left half, the lower ones without one side of a slanted edge."""
+    row, col = np.indices(pixels.shape[:2])
+    gone = np.where(row < 64, col % 64 < 32, (col > row) ^ (col > 96))
+    return np.where(gone[..., None], 0, pixels)
+
+
+@pytest.mark.parametrize("hide", [np.array, lacking], ids=["whole", "half"])
+def test_a_run_over_a_scene_and_predict_agree_on_every_tile(client, package, tmp_path: Path, hide):
+    pixels, place = hide(make_pixels(side=128).clip(1)), Installation(tmp_path)
+    scene = write_tiff(tmp_path / "scene.tif", pixels)
+    run = place.run(scene, model=str(package.root), SWATH_BACKEND="onnxruntime").json
     table = pq.read_table(Path(run["product"]) / "tiles.parquet").to_pylist()
     assert len(table) == 4
     for tile in table:
         row, col = 64 * tile["row"], 64 * tile["col"]
-        answer = ask(client, encode(pixels[row : row + 64, col : col + 64], "PNG"), PNG).json()
-        ours = np.array(list(answer["probabilities"].values()), np.float32)
-        np.testing.assert_array_equal(ours, np.array(tile["probabilities"], np.float32))
+        cut = pixels[row : row + 64, col : col + 64]
+        clear = np.dstack([cut, 255 * cut.any(axis=2).astype(np.uint8)])
+        asked = [ask(client, encode(clear, "PNG"), PNG)]
+        asked.append(ask(client, write_tiff(tmp_path / "chip.tif", cut).read_bytes(), "image/tiff"))
+        for answer in asked:
+            ours = np.array(list(answer.json()["probabilities"].values()), np.float32)
+            np.testing.assert_array_equal(ours, np.array(tile["probabilities"], np.float32))

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -79,6 +79,39 @@ def test_what_is_under_way_is_answered_before_the_end(installation, package):
             assert answer.result().status_code == 200
         service.process.send_signal(signal.SIGTERM)
         assert service.end()[0] == 0
+
+
+def test_callers_are_told_to_go_elsewhere_as_soon_as_the_end_is_near(installation, package):
+    with serving(installation, package.root, SWATH_API_LINGER_S="60") as service:
+        assert "Connection" not in service.predict(IMAGE).headers
+        service.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: service.client.get("/health/ready").status_code == 503)
+        answers = [service.predict(IMAGE), service.client.get("/health/live"), service.client.get("/nothing")]
+        assert [(each.status_code, each.headers["Connection"]) for each in answers] == [
+            (200, "close"),
+            (200, "close"),
+            (404, "close"),
+        ]
+        service.process.send_signal(signal.SIGTERM)
+        assert service.end()[0] == 0
+
+
+def test_what_was_sent_before_the_end_is_answered_on_connections_old_and_new(installation, package):
+    with serving(installation, package.root) as service, ExitStack() as stack:
+        connections = [stack.enter_context(connected(service)) for _ in range(4)]
+        for old in connections[:2]:  # the others are idle from the beginning
+            old.sendall(HEAD + b"\r\n")
+            assert old.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        service.process.send_signal(signal.SIGSTOP)
+        connections += [stack.enter_context(connected(service)) for _ in range(8)]
+        service.process.send_signal(signal.SIGTERM)
+        for each in connections:
+            each.sendall(HEAD + b"\r\n")
+        service.process.send_signal(signal.SIGCONT)
+        answers = [b"".join(iter(lambda it=each: it.recv(2**16), b"")) for each in connections]
+        assert service.end()[0] == 0
+    assert [b"HTTP/1.1 200 " in answer for answer in answers] == [True] * 12
+    assert all(b"\r\nconnection: close\r\n" in answer for answer in answers)
 
 
 def test_too_many_at_once_are_told_when_to_come_back_and_the_rest_is_answered(installation, package):
@@ -323,6 +356,22 @@ def test_the_rest_of_a_body_that_was_refused_is_not_waited_for_for_ever(impatien
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % 10**9)
         answer = b"".join(iter(lambda: connection.recv(2**16), b""))
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+LENGTH, CHUNKED = b"Content-Length: 2\r\n", b"Transfer-Encoding: chunked\r\n"
+
+
+def test_what_comes_after_an_answer_does_not_keep_the_connection_for_ever(impatient):
+    afterthoughts = [(b"", b"\r\n"), (LENGTH, b"{"), (LENGTH, b"{}"), (CHUNKED, b"2\r\n{}\r\n0\r\n\r\n")]
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connected(impatient)) for _ in afterthoughts]
+        for connection, (head, rest) in zip(connections, afterthoughts, strict=True):
+            connection.sendall(HEAD + head + b"\r\n")
+            assert connection.recv(2**16).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(rest)
+        for connection in connections:
+            connection.settimeout(20)  # between a head's 6 s here and the 30 s of a connection that is silent
+            assert b"HTTP" not in b"".join(iter(lambda it=connection: it.recv(2**16), b""))
 
 
 def test_a_stranger_is_refused_before_the_body_is_there(installation, package):

@@ -1,5 +1,8 @@
 """Exit codes: of arguments that make no sense, and of several things done one after another."""
 
+import subprocess
+import sys
+
 import pytest
 
 from services.core.entry_point import ArgumentParser, worst_code
@@ -24,3 +27,11 @@ def test_arguments_that_make_no_sense_are_refused_in_one_sentence(words, capsys)
     assert end.value.code == 65
     assert line.startswith("swath: ")
     assert "see `python -m it" in line
+
+
+@pytest.mark.parametrize("stdout", ["None", "open('/dev/full', 'w')"])
+def test_the_exit_code_does_not_depend_on_who_reads_what_was_said(stdout):
+    work = f"sys.stdout = {stdout}; print('stopped'); print('stopped', file=sys.stderr); end_process(75)"
+    words = [sys.executable, "-c", f"import sys; from services.core.entry_point import end_process; {work}"]
+    ended = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (75, "stopped\n")

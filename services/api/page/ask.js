@@ -18,7 +18,11 @@ export class Refusal extends Error {
 /** The JSON answer and its headers; throws a Refusal with one sentence. */
 export async function ask(path, options = {}) {
   const headers = new Headers(options.headers);
-  if (key) headers.set("Authorization", `Bearer ${key}`);
+  try {
+    if (key) headers.set("Authorization", `Bearer ${key}`);
+  } catch { // no header can hold it, so nobody was asked
+    throw new Refusal(401, "That key has letters that no key has. Copy it again, and paste it above.");
+  }
   let response;
   try {
     response = await fetch(path, { ...options, headers });

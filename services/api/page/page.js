@@ -5,7 +5,6 @@ import { Refusal, ask, hasKey, useKey } from "./ask.js";
 import * as scenes from "./scenes.js";
 
 const at = (id) => document.getElementById(id);
-const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", tif: "image/tiff", tiff: "image/tiff" };
 const POLL_MS = 2000;
 let latest = 0; // only the last question's answer is shown
 let again = null; // what to ask once there is a key
@@ -29,13 +28,20 @@ async function attempt(work) {
 }
 
 function askImage(file) {
-  const type = TYPES[file.name.split(".").pop().toLowerCase()] ?? file.type ?? "";
   return attempt(async (current) => {
     working(`Asking about ${file.name}…`);
     const started = performance.now();
-    const headers = { "Content-Type": type || "application/octet-stream" };
+    await readable(file);
+    const headers = { "Content-Type": "application/octet-stream" }; // a browser's own claim comes from the file's name
     const { body, requestId } = await ask("/predict", { method: "POST", headers, body: file });
     if (current()) answered(body, file, performance.now() - started, requestId);
+  });
+}
+
+/** Throws a Refusal: to send what cannot be read would look as if the service were away. */
+async function readable(file) {
+  await file.slice(0, 1).arrayBuffer().catch(() => {
+    throw new Refusal(0, `${file.name} cannot be read. If it is a folder, drop one of its images.`);
   });
 }
 

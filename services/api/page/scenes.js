@@ -15,7 +15,7 @@ export async function load() {
   const [{ body: models }] = await Promise.all([ask("/models?limit=200"), page(null)]);
   at("model").replaceChildren(...models.models.map(({ name, kind, digest, source }) => {
     const option = document.createElement("option");
-    option.value = source === "shipped" ? name : digest;
+    option.value = digest; // a shipped one's name may mean another by now, one that was promoted
     option.textContent = source === "shipped" ? `${name} (${kind})` : `${name} (${kind}, ${digest.slice(0, 8)})`;
     return option;
   }));

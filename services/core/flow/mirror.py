@@ -8,6 +8,23 @@ import numpy as np
 from services.core.flow.tile import Pixels, Valid
 
 
+def fill_chip(chip: Pixels, valid: Valid | None, *, held: tuple[int, ...] | None = None) -> None:
+    """Mirror the usable pixels of a chip into the others, in place: the same for a map's chips and for an image's.
+
+    Args:
+        chip: (C, h, w), normalised.
+        valid: (height, width) of the part that is held; None: all of it is usable.
+        held: (height, width) of that part, from the chip's corner on; the rest is past the edge. None: the whole chip.
+    """
+    height, width = held or chip.shape[1:]
+    if valid is None and (height, width) == chip.shape[1:]:
+        return
+    known = np.zeros(chip.shape[1:], np.bool_)
+    known[:height, :width] = True if valid is None else valid
+    chip[:, ~known] = 0
+    mirror_fill(chip, known)
+
+
 def mirror_fill(chip: Pixels, known: Valid) -> None:
     """Fill the unknown pixels of a chip in place; one without a known pixel is left as it is.
 

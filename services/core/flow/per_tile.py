@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.errors import ContractError
-from services.core.flow.mirror import mirror_fill
+from services.core.flow.mirror import fill_chip
 from services.core.flow.operators import Need
 from services.core.flow.predict import ramp
-from services.core.flow.tile import Bench, Layer, Pixels, Tile, Valid
+from services.core.flow.tile import Bench, Layer, Pixels, Tile
 from services.core.grid import TileGrid, Window
 from services.core.model.preprocess import Normalisation, normalise
 
@@ -64,7 +64,7 @@ class PredictTiles:
                 part[:] = pixels[:, *cut]
             else:  # each pixel is in one chip: it is normalised on its way there
                 normalise(pixels[:, *cut], valid, self.norm, out=part)
-            _fill(chips[index], part.shape[1:], valid)
+            fill_chip(chips[index], valid, held=part.shape[1:])
             fractions[index] = self._fractions(chip, source)
         usable = fractions.any(axis=(1, 2))
         answers = np.zeros((out.size, len(self.classes)), np.float32)
@@ -113,17 +113,6 @@ class PredictTiles:
             rows, cols = slice(cell.row_off, cell.row_end), slice(cell.col_off, cell.col_end)
             fractions[row, col] = np.count_nonzero(valid[rows, cols]) / cell.size
         return fractions
-
-
-def _fill(chip: Pixels, held: tuple[int, ...], valid: Valid | None) -> None:
-    """Mirror the pixels of a chip into what the scene does not have; it holds (height, width) from its corner on."""
-    height, width = held
-    if valid is None and held == chip.shape[1:]:
-        return
-    known = np.zeros(chip.shape[1:], np.bool_)
-    known[:height, :width] = True if valid is None else valid
-    chip[:, ~known] = 0
-    mirror_fill(chip, known)
 
 
 @dataclass(frozen=True, slots=True)
