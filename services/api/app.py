@@ -1,6 +1,5 @@
 """The application: one site, one model, and the routes around them. Importing this does nothing."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,6 +24,7 @@ from services.api.readiness import Readiness
 from services.api.runtime import Runtime
 from services.api.shelf import Shelf
 from services.core.catalog.keys import Keys
+from services.core.machine import usable_cores
 from services.core.settings import Settings
 from services.core.site import Site
 from services.core.version import code_version
@@ -83,7 +83,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _threads(settings: Settings) -> int:
-    return settings.api_threads or len(os.sched_getaffinity(0))
+    return settings.api_threads or usable_cores()
 
 
 def _door(site: Site) -> Door:

@@ -1,7 +1,6 @@
 """`swath models evaluate` and `swath models promote`: how good a package is, and whether it may replace another."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from services.cli.models import incumbent, open_here, parse_stage, person, promo
 from services.cli.output import print_facts, print_json, print_table, say
 from services.core.catalog.stages import Stages
 from services.core.errors import RequestError, StorageRefusedError
+from services.core.machine import usable_cores
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
 from services.core.records import ModelStage, RegisteredModel
@@ -143,7 +143,7 @@ def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None
 
 
 def _threads(settings: Settings) -> int:
-    return settings.workers or len(os.sched_getaffinity(0))
+    return settings.workers or usable_cores()
 
 
 def _write(folder: Path, package: ModelPackage, verdict: "ImageVerdict | SceneVerdict", report: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import lzma
-import os
 import zipfile
 import zlib
 from collections import Counter
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from services.core.errors import ObjectNotFoundError, RequestError, StorageRefusedError, UnreadableSceneError
+from services.core.machine import usable_cores
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 _MODES = {"RGB", "L", "P"}  #: 8 bits a band: what becomes RGB without a decision of ours
@@ -111,7 +111,7 @@ def _fill(pixels: NDArray[np.uint8], found: _Source, paths: list[str]) -> list[s
             hashes.append(hashlib.sha256(body).hexdigest())
         return hashes
 
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         return [value for hashes in pool.map(part, range(0, len(paths), _PART)) for value in hashes]
 
 
