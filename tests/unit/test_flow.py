@@ -229,7 +229,7 @@ def test_more_cores_never_give_fewer_workers_nor_more_memory_than_allowed():
             recipe={},
             allow=Allowance(memory_bytes=allowed, workers=cores),
         )
-        for cores in range(1, 65)
+        for cores in (1, 2, 4, 6, 8, 16, 64)
     ]
     workers = [plan.workers for plan in plans]
     assert workers == sorted(workers)
