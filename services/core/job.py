@@ -162,7 +162,7 @@ def _network_bytes(contract: Contract) -> int:
 def _layout(scene: Scene, bands: tuple[Band, ...]) -> SourceLayout:
     """The largest blocks among the assets that are read, on the scene's grid, with all their bands."""
     read = {band.asset for band in bands}
-    assets = [scene.assets[position] for position in sorted(read)]
+    assets = scene.assets_of(bands)
     decoded = [band for band in scene.bands if band.asset in read]
     return SourceLayout(
         block_shape=(max(a.block_shape[0] for a in assets), max(a.block_shape[1] for a in assets)),

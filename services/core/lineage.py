@@ -82,7 +82,6 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
     unit, result = _unit_of(site, run, row)
     block = _block(site, run, result)
     at = (row - block.row_start, col)
-    used = sorted({band.asset for band in job.bands})
     return {
         "run_id": run.id,
         "pixel": {"lon": lon, "lat": lat, "row": int(down) + top, "col": int(right) + left},
@@ -96,7 +95,7 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
         },
         "unit": {"index": unit.index, "key": unit.key, "sha256": result.sha256, "object": result.object_key},
         "scene": {"id": scene.id, "digest": scene.digest, "acquired_at": scene.acquired_at},
-        "sources": [{"href": public_href(scene.assets[i].href), "sha256": scene.assets[i].sha256} for i in used],
+        "sources": [{"href": public_href(a.href), "sha256": a.sha256} for a in scene.assets_of(job.bands)],
         "bands": [band.name for band in job.bands],
         "operators": job.flow.operators(),
         "model": {"name": run.model_name, "digest": run.model_digest, "backend": run.backend},

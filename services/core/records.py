@@ -3,6 +3,7 @@
 All are pydantic models, so `model_validate_json(model_dump_json())` is the identity; pixels never go here.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -113,6 +114,10 @@ class Scene(Record):
             if wanted in ((band.alias or "").casefold(), *(other.casefold() for other in band.also)):
                 return band
         return None
+
+    def assets_of(self, bands: Sequence[Band]) -> tuple[Asset, ...]:
+        """The files that hold these bands, each once, in the scene's order."""
+        return tuple(self.assets[position] for position in sorted({band.asset for band in bands}))
 
 
 class TileState(StrEnum):

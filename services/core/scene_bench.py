@@ -25,7 +25,7 @@ class SceneBench:
         open_asset: OpenAsset | None = None,
     ) -> None:
         self._reader = SceneReader(scene, bands, open_asset=open_asset)
-        self._assets = [scene.assets[position] for position in sorted({band.asset for band in bands})]
+        self._assets = scene.assets_of(bands)
         self._open_asset = open_asset
         self._as_ingested = False
         self._bands = tuple(band.name for band in bands)

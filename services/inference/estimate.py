@@ -2,13 +2,12 @@
 
 import time
 
-from services.core.errors import UnanswerableError, UnreadableSceneError
 from services.core.job import Job
 from services.core.model.backends import Backend
 from services.core.scene_bench import SceneBench
 from services.core.scenes import asset_opener
 from services.core.site import Site
-from services.inference.unit import compute_pieces
+from services.inference.unit import HIDES_TILES, compute_pieces
 
 #: Tiles of the trial: enough to outlast the first read, few enough to keep `plan` quick.
 TRIAL_TILES = 8
@@ -40,7 +39,7 @@ def _trial(site: Site, job: Job, backend: Backend | None) -> float:
         started = time.perf_counter()
         compute_pieces(job, unit, pieces, bench)
         return (time.perf_counter() - started) / tiles
-    except (UnreadableSceneError, UnanswerableError):
+    except HIDES_TILES:
         return 0.0  # a damaged block: the run will say so, the plan need not
     finally:
         bench.close()

@@ -184,8 +184,8 @@ def check_sources(site: Site, task: Task) -> None:
         RetryableError: A remote one cannot be fetched.
     """
     open_asset = asset_opener(site.store, site.settings)
-    for position in sorted({band.asset for band in task.job.bands}):
-        open_asset(task.job.scene.assets[position])
+    for asset in task.job.scene.assets_of(task.job.bands):
+        open_asset(asset)
 
 
 def check_same_work(site: Site, task: Task) -> None:

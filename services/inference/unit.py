@@ -18,7 +18,8 @@ from services.core.scene_bench import SceneBench
 from services.core.unit import COMPUTED, EMPTY, MASKED, UnitBlock
 from services.core.watched_bench import WatchedBench
 
-_HIDES_TILES = (UnreadableSceneError, UnanswerableError)
+#: What masks the tiles it is met in, and no others.
+HIDES_TILES = (UnreadableSceneError, UnanswerableError)
 
 Piece = tuple[Window, Window]  #: (window of the tile grid, window of the flow's layer)
 
@@ -33,7 +34,7 @@ def compute_unit(job: Job, unit: PlannedUnit, bench: SceneBench) -> UnitBlock:
     pieces = list(job.plan.windows(unit))
     try:
         return compute_pieces(job, unit, pieces, bench)
-    except _HIDES_TILES:
+    except HIDES_TILES:
         bench.check_files()
         # It is somewhere in here: find out tile by tile where.
         block, watched = _blank(job, unit), WatchedBench(bench, job.contract)
@@ -55,7 +56,7 @@ def compute_pieces(job: Job, unit: PlannedUnit, pieces: list[Piece], bench: Benc
 def _try_tile(job: Job, block: UnitBlock, tiles: Window, window: Window, bench: Bench) -> None:
     try:
         _store(job, block, tiles, compute(job.flow, window, bench))
-    except _HIDES_TILES as exc:
+    except HIDES_TILES as exc:
         block.state[tiles.row_off - block.row_start, tiles.col_off] = MASKED
         block.reasons[f"{tiles.row_off},{tiles.col_off}"] = _placeless(str(exc), job)
 

@@ -19,12 +19,6 @@ def count_pending(conn: Connection, run_id: str, indices: range | None) -> int:
     return int(conn.execute(query).scalar_one())
 
 
-def count_lost(conn: Connection, run_id: str) -> int:
-    """Done units of a run whose result was taken back: of a published one, which stays published without it."""
-    lost = (units.c.run_id == run_id, units.c.state == UnitState.DONE, units.c.result_key.is_(None))
-    return int(conn.execute(select(func.count()).where(*lost)).scalar_one())
-
-
 def count_results(conn: Connection, keys: Sequence[str]) -> int:
     """How many of these keys have a result to reuse."""
     parts = (keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE))

@@ -138,7 +138,7 @@ class Ledger:
 
     def lost(self, run_id: str) -> int:
         """Done units that have no result any more: their object was lost after the run was published."""
-        return self._database.read(lambda conn: figures.count_lost(conn, run_id))
+        return self._database.read(lambda conn: outcomes.count_lost(conn, run_id))
 
     def count_results(self, keys: Sequence[str]) -> int:
         """How many of these units an earlier run has left for reuse."""

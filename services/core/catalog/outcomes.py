@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, RowMapping, delete, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, select, update
 
 from services.core.catalog.claims import planned_unit
 from services.core.catalog.database import insert_into
@@ -60,11 +60,12 @@ def forget(conn: Connection, key: str) -> int:
 
 def await_lost(conn: Connection, run_id: str) -> None:
     """Units of a run that is published no longer are pending where `forget` has left them without a result."""
-    conn.execute(
-        update(units)
-        .where(units.c.run_id == run_id, units.c.state == UnitState.DONE, units.c.result_key.is_(None))
-        .values(_PENDING)
-    )
+    conn.execute(update(units).where(_lost(run_id)).values(_PENDING))
+
+
+def count_lost(conn: Connection, run_id: str) -> int:
+    """Done units of a run whose result was taken back: of a published one, which stays published without it."""
+    return int(conn.execute(select(func.count()).where(_lost(run_id))).scalar_one())
 
 
 def list_results(conn: Connection, run_id: str) -> list[tuple[PlannedUnit, UnitResult]]:
@@ -78,6 +79,10 @@ def list_results(conn: Connection, run_id: str) -> list[tuple[PlannedUnit, UnitR
         .order_by(units.c.index)
     ).mappings()
     return [(planned_unit(row), _unit_result(row)) for row in rows]
+
+
+def _lost(run_id: str) -> ColumnElement[bool]:
+    return and_(units.c.run_id == run_id, units.c.state == UnitState.DONE, units.c.result_key.is_(None))
 
 
 def _unit_result(row: RowMapping) -> UnitResult:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from rasterio.warp import transform as warp_points
 
 from services.core.boxes import BBox
-from services.core.raster.gdal import GDAL_FAULTS, NO_PLACE, gdal_settings
-from services.core.raster.georef import Place
+from services.core.raster.gdal import GDAL_FAULTS, gdal_settings
+from services.core.raster.georef import Place, crs_text
+from services.core.raster.place import transform_points
 
 Degrees = NDArray[np.float64]
 
@@ -105,14 +106,10 @@ def _unwrap(lonlat: Degrees) -> Degrees:
 
 def _pole_inside(place: Place) -> float:
     """Latitude of the pole within the raster: +90 or -90."""
-    try:
-        with gdal_settings():
-            xs, ys = warp_points(_WGS84, place.crs, [0.0], [90.0])
-    except NO_PLACE:
+    (x,), (y,) = transform_points(crs_text(place.crs), [0.0], [90.0])
+    if not (math.isfinite(x) and math.isfinite(y)):
         return -90.0
-    if not (math.isfinite(xs[0]) and math.isfinite(ys[0])):
-        return -90.0
-    col, row = ~place.transform @ (xs[0], ys[0])
+    col, row = ~place.transform @ (x, y)
     return 90.0 if 0 <= col <= place.shape[1] and 0 <= row <= place.shape[0] else -90.0
 
 

@@ -156,12 +156,10 @@ class SceneReader:
             inner, cut = _coarse(window, step, asset.shape)
             dataset = self._dataset(position)
             with self._damage(position, window):
-                window_in = _gdal_window(inner)
-                seen = (
-                    dataset.read_masks(1, window=window_in)
-                    if asset.alpha is None
-                    else dataset.read(asset.alpha, window=window_in)
-                ) > 0
+                if asset.alpha is None:
+                    seen = dataset.read_masks(1, window=_gdal_window(inner)) > 0
+                else:
+                    seen = dataset.read(asset.alpha, window=_gdal_window(inner)) > 0
             seen = seen if step == (1, 1) else _repeat(seen, step)[cut]
             if not seen.all():
                 valid = seen if valid is None else valid & seen
