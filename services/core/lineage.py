@@ -1,6 +1,7 @@
 """Where one pixel of a run's map came from. The `swath lineage` command and the API give this one answer."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from services.core.errors import CoverageError, ObjectNotFoundError
@@ -11,7 +12,7 @@ from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage
 from services.core.names import public_href
 from services.core.raster.place import spot_of
-from services.core.records import PlannedUnit, Run, Scene, UnitResult
+from services.core.records import Band, PlannedUnit, Run, Scene, UnitResult
 from services.core.scenes import prepared
 from services.core.site import Site
 from services.core.unit import COMPUTED, STATES, UnitBlock, read_intact
@@ -95,13 +96,19 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
         },
         "unit": {"index": unit.index, "key": unit.key, "sha256": result.sha256, "object": result.object_key},
         "scene": {"id": scene.id, "digest": scene.digest, "acquired_at": scene.acquired_at},
-        "sources": [{"href": public_href(a.href), "sha256": a.sha256} for a in scene.assets_of(job.bands)],
+        "sources": [{"href": public_href(a.href), "sha256": a.sha256} for a in scene.assets_of(_own(scene, job.bands))],
         "bands": [band.name for band in job.bands],
         "operators": job.flow.operators(),
         "model": {"name": run.model_name, "digest": run.model_digest, "backend": run.backend},
         "code_version": run.code_version,
         "command": run.command,
     }
+
+
+def _own(scene: Scene, bands: Sequence[Band]) -> list[Band]:
+    """These bands as the scene was ingested: the tiler's copy has them all in one file."""
+    names = {band.name for band in bands}
+    return [band for band in scene.bands if band.name in names]
 
 
 def _unit_of(site: Site, run: Run, row: int) -> tuple[PlannedUnit, UnitResult]:

@@ -30,6 +30,11 @@ class MaskKind(StrEnum):
     MASK = "mask"
     ALPHA = "alpha"
 
+    @property
+    def explicit(self) -> bool:
+        """Whether it holds for all bands of the scene, whatever their pixels say."""
+        return self in (MaskKind.MASK, MaskKind.ALPHA)
+
 
 class Asset(Record):
     """One file of a scene."""
@@ -116,8 +121,9 @@ class Scene(Record):
         return None
 
     def assets_of(self, bands: Sequence[Band]) -> tuple[Asset, ...]:
-        """The files that hold these bands, each once, in the scene's order."""
-        return tuple(self.assets[position] for position in sorted({band.asset for band in bands}))
+        """The files that decide these bands' pixels, in the scene's order: theirs, and those that mask the scene."""
+        read = {band.asset for band in bands}
+        return tuple(asset for at, asset in enumerate(self.assets) if at in read or asset.mask.explicit)
 
 
 class TileState(StrEnum):

@@ -2,12 +2,12 @@
 
 import hashlib
 import http.client
-import shutil
 import string
 import unicodedata
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -23,6 +23,8 @@ from services.core.storage.files import atomic_file, file_sha256, local_errors
 #: Assets with this prefix are objects of the installation's own store: what the tiler made.
 STORE_SCHEME = "store:"
 _HTTP_TIMEOUT_S = 30
+#: Bytes of a name that every file system takes, and the suffix of a sidecar behind it.
+_LONGEST_NAME = 200
 #: Answers below 500 that speak of now and not of the address: too slow, too early, too often.
 _LATER = (408, 425, 429)
 
@@ -45,8 +47,7 @@ def fetcher(settings: Settings, *, fresh: bool = False) -> Callable[[str], Path]
 
     def fetch(uri: str) -> Path:
         _check_text(uri)
-        name = Path(uri.split("?", 1)[0]).name or "object"
-        target = cache_folder(settings) / hashlib.sha256(uri.encode()).hexdigest()[:16] / name
+        target = cache_folder(settings) / hashlib.sha256(uri.encode()).hexdigest()[:16] / _file_name(uri)
         if target.is_file() and not fresh:
             return target
         if uri.startswith("s3://"):
@@ -61,6 +62,12 @@ def fetcher(settings: Settings, *, fresh: bool = False) -> Callable[[str], Path]
     return fetch
 
 
+def _file_name(uri: str) -> str:
+    """What it is called, as bands and dates are told by that; its end, where a file system would find it too long."""
+    name = Path(uri.split("?", 1)[0]).name or "object"
+    return name.encode()[-_LONGEST_NAME:].decode(errors="ignore")
+
+
 def _check_text(uri: str) -> None:
     """Control characters would end the request's line, and halves of characters have no bytes."""
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in uri):
@@ -68,13 +75,30 @@ def _check_text(uri: str) -> None:
 
 
 def _download(url: str, target: Path) -> None:
-    what, url = shown_href(url), _request_url(url)
+    what, address = shown_href(url), _request_url(url)
+    with _network_errors(what):
+        answer = urllib.request.urlopen(address, timeout=_HTTP_TIMEOUT_S)  # noqa: S310  # scheme checked by the caller
+    with answer, local_errors(str(target), writing=True), atomic_file(target, durable=False) as file:
+        for piece in _pieces(answer, what):
+            file.write(piece)
+
+
+def _pieces(answer: http.client.HTTPResponse, what: str) -> Iterator[bytes]:
+    """The whole body, or an error."""
+    expected, size = answer.headers.get("Content-Length"), 0
+    with _network_errors(what):
+        while piece := answer.read(2**20):
+            size += len(piece)
+            yield piece
+        if expected is not None and size != int(expected):
+            raise StorageUnavailableError(f"{what} broke off after {size} of {expected} bytes; try again")
+
+
+@contextmanager
+def _network_errors(what: str) -> Iterator[None]:
+    """Translate what goes wrong between us and a server; the local disk has errors of its own."""
     try:
-        with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as answer, atomic_file(target, durable=False) as file:  # noqa: S310  # scheme checked by the caller
-            shutil.copyfileobj(answer, file, 2**20)
-            expected = answer.headers.get("Content-Length")
-            if expected is not None and file.tell() != int(expected):
-                raise StorageUnavailableError(f"{what} broke off after {file.tell()} of {expected} bytes; try again")
+        yield
     except urllib.error.HTTPError as exc:
         exc.close()  # it is the answer, too
         if exc.code < 500 and exc.code not in _LATER:

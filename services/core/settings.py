@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -134,6 +135,8 @@ class Settings(ApiSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments beat the environment, which beats the file."""
         del dotenv_settings, file_secret_settings
+        assert isinstance(env_settings, EnvSettingsSource)
+        env_settings.env_vars = {k: v for k, v in env_settings.env_vars.items() if not _of_a_service(k, v)}
         path = config_file()
         toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
         return (init_settings, env_settings, *toml)
@@ -195,8 +198,12 @@ def _check_names() -> None:
         if not value or not asked.startswith("SWATH_") or asked == "SWATH_CONFIG" or asked.startswith(_NOT_OURS):
             continue
         field = asked.removeprefix("SWATH_").lower()
-        if field not in Settings.model_fields and not _SERVICE_LINK.match(f"{asked}={value}"):
+        if field not in Settings.model_fields and not _of_a_service(asked, value):
             raise ConfigError(f"{name} is no setting that Swath knows; {_hint(field, spell=_variable)}, or unset it")
+
+
+def _of_a_service(variable: str, value: str | None) -> bool:
+    return _SERVICE_LINK.match(f"{variable.upper()}={value}") is not None
 
 
 def _hint(name: str, spell: Callable[[str], str] = str) -> str:

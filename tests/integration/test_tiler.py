@@ -1,6 +1,7 @@
 """`python -m services.tiler`: the analysis-ready copy changes where pixels are read from, and nothing else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,16 @@ def test_a_damaged_scene_is_refused_by_the_tiler_and_leaves_no_copy(installation
     assert answer.code == 65
     assert str(path) in answer.sentence
     assert not list((installation.folder / "home").rglob("scene.json"))
+
+
+def test_lineage_through_the_tilers_copy_names_the_files_that_the_bands_came_from(installation, tmp_path):
+    pixels = make_pixels(LOOK)
+    folder = tmp_path / "files"
+    names = [f"x_{code}.tif" for code in ("B03", "B04", "B08")]
+    for name, band in zip(names, pixels, strict=True):
+        write_scene(folder / name, replace(LOOK, names=("",)), pixels=band[None])
+    scene_id = installation.swath("ingest", folder, "--json").json["scenes"][0]["id"]
+    assert installation.module("services.tiler", scene_id).code == 0
+    run_id = installation.run(folder).json["run_id"]
+    trace = installation.swath("lineage", run_id, "--lon", 3.001, "--lat", 45.15, "--json").json
+    assert [Path(source["href"]).name for source in trace["sources"]] == names

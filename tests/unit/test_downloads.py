@@ -2,6 +2,7 @@
 
 import gc
 import http.server
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from services.core.errors import ObjectNotFoundError, RequestError, StorageUnavailableError, SwathError
+from services.core.errors import (
+    ObjectNotFoundError,
+    RequestError,
+    StorageRefusedError,
+    StorageUnavailableError,
+    SwathError,
+)
 from services.core.ingest import ingest_scene
 from services.core.raster.href import shown_href
 from services.core.raster.open import OpenOptions, open_scene
@@ -53,9 +60,9 @@ class Folder(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a folder that holds `a b.tif` and `ü.tif`."""
+    """The address of a folder that holds `a b.tif`, `ü.tif` and a hundred a's `.tif`."""
     folder = tmp_path_factory.mktemp("www")
-    for name in ("a b.tif", "ü.tif"):
+    for name in ("a b.tif", "ü.tif", f"{'a' * 100}.tif"):
         write_raster(folder / "x.tif", ramp((8, 9))).rename(folder / name)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Folder)
     server.folder = folder  # type: ignore[attr-defined]
@@ -181,3 +188,21 @@ def test_what_is_wrong_with_a_signed_file_is_said_without_its_signature(tmp_path
     assert SECRET not in str(refused.value)
     with pytest.raises(SwathError, match=r"https://h/a\.tif is remote"):
         open_scene([f"https://h/a.tif?sig={SECRET}"])
+
+
+def test_a_disk_that_takes_no_copy_is_not_the_networks_fault(
+    served: str, fetch: Callable[[str], Path], settings: Settings
+) -> None:
+    url = f"{served}/a b.tif"
+    folder = fetch(url).parent
+    shutil.rmtree(folder)
+    folder.write_bytes(b"in the way")
+    refused = refusal(fetch, url)
+    assert isinstance(refused, StorageRefusedError)
+    assert str(folder) in str(refused)
+
+
+def test_an_address_longer_than_a_files_name_may_be_is_fetched_all_the_same(
+    served: str, fetch: Callable[[str], Path]
+) -> None:
+    assert fetch(f"{served}/{'%61' * 100}.tif").suffix == ".tif"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.core.flow.mirror import mirror_fill
+from services.core.flow.mirror import fill_chip, mirror_fill
 
 
 def a_chip(side: int = 16) -> np.ndarray:
@@ -20,6 +20,14 @@ def test_past_a_straight_edge_it_is_numpys_reflection(height: int, width: int) -
     chip[:, ~known] = 0
     mirror_fill(chip, known)
     np.testing.assert_array_equal(chip, expected)
+
+
+@given(st.integers(1, 16), st.integers(1, 16))
+def test_a_chip_held_in_part_is_filled_alike_whether_its_mask_is_told_or_not(height: int, width: int) -> None:
+    told, untold = a_chip(), a_chip()
+    fill_chip(told, np.ones((height, width), np.bool_), held=(height, width))
+    fill_chip(untold, None, held=(height, width))
+    np.testing.assert_array_equal(told, untold)
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 0.99))

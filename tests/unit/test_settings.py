@@ -84,6 +84,7 @@ def test_a_key_of_the_file_that_nothing_reads_is_refused_with_the_name_most_like
         ("SWATH_POSTGRES_SERVICE_PORT_SQL", "5432"),
         ("SWATH_POSTGRES_PORT", "tcp://10.0.0.1:5432"),
         ("SWATH_POSTGRES_PORT_5432_TCP_ADDR", "10.0.0.1"),
+        ("SWATH_API_PORT", "tcp://10.0.0.1:8000"),
         ("SWATH_MEMROY", ""),
     ],
 )
@@ -98,6 +99,14 @@ def test_an_empty_variable_is_as_good_as_none(name, monkeypatch):
     expected = load_settings(), config_file()
     monkeypatch.setenv(name, "")
     assert (load_settings(), config_file()) == expected
+
+
+def test_a_service_that_shares_a_settings_name_leaves_the_word_to_the_file(tmp_path, monkeypatch):
+    file = tmp_path / "swath.toml"
+    file.write_text("api_port = 8001\n")
+    monkeypatch.setenv("SWATH_CONFIG", str(file))
+    monkeypatch.setenv("SWATH_API_PORT", "tcp://10.0.0.1:8000")
+    assert load_settings().api_port == 8001
 
 
 def test_an_empty_variable_leaves_the_word_to_the_file(tmp_path, monkeypatch):

@@ -17,10 +17,13 @@ def fill_chip(chip: Pixels, valid: Valid | None, *, held: tuple[int, ...] | None
         held: (height, width) of that part, from the chip's corner on; the rest is past the edge. None: the whole chip.
     """
     height, width = held or chip.shape[1:]
-    if valid is None and (height, width) == chip.shape[1:]:
+    if valid is None:  # a straight edge, or none: mirror_fill would give the same after forty times the work
+        if (height, width) != chip.shape[1:]:
+            below, right = chip.shape[1] - height, chip.shape[2] - width
+            chip[:] = np.pad(chip[:, :height, :width], ((0, 0), (0, below), (0, right)), mode="reflect")
         return
     known = np.zeros(chip.shape[1:], np.bool_)
-    known[:height, :width] = True if valid is None else valid
+    known[:height, :width] = valid
     chip[:, ~known] = 0
     mirror_fill(chip, known)
 

@@ -20,7 +20,7 @@ from services.core.raster.sensors import (
     pick_sensor,
     sensor_name,
 )
-from services.core.records import Band, MaskKind
+from services.core.records import Band
 
 _NAME_CHARS = 64
 
@@ -118,7 +118,7 @@ def _layers(position: int, part: Part) -> list[_Layer]:
         _Layer(
             asset=position,
             facts=layer,
-            masked=facts.mask in (MaskKind.MASK, MaskKind.ALPHA),
+            masked=facts.mask.explicit,
             hint=hint,
             code=_code(hint.alias, layer.description, facts.path.stem if alone else None),
         )

@@ -92,7 +92,7 @@ def dataset_facts(dataset: Any, path: Path, href: str, *, driver: Driver, size_b
     wanted = _data_bands(dataset, path)
     alpha = next((at + 1 for at, color in enumerate(dataset.colorinterp) if color is ColorInterp.alpha), None)
     mask = _mask_kind(dataset, wanted, alpha, path)
-    layers = _layers(dataset, wanted, silent=mask in {MaskKind.MASK, MaskKind.ALPHA})
+    layers = _layers(dataset, wanted, silent=mask.explicit)
     return RasterFacts(
         href=href,
         path=path,

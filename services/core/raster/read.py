@@ -17,7 +17,7 @@ from services.core.grid import Window
 from services.core.names import public_href
 from services.core.raster.gdal import GDAL_FAULTS, gdal_settings, open_raster, reason
 from services.core.raster.valid import Valid, is_exact, resolve_valid
-from services.core.records import Asset, Band, MaskKind, Scene
+from services.core.records import Asset, Band, Scene
 
 Pixels = NDArray[np.float32]
 
@@ -73,7 +73,7 @@ class SceneReader:
         self._open_asset = open_asset
         self._parts = _plan_parts(scene, self.bands)
         self._exact = all(part.exact for part in self._parts)
-        self._masks = tuple(at for at, a in enumerate(scene.assets) if a.mask in (MaskKind.MASK, MaskKind.ALPHA))
+        self._masks = tuple(at for at, asset in enumerate(scene.assets) if asset.mask.explicit)
         self._datasets: dict[int, Any] = {}
         self._files: dict[int, AssetFiles] = {}
         self._stack = ExitStack()

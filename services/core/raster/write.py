@@ -29,7 +29,7 @@ from services.core.raster.georef import parse_crs
 from services.core.raster.magnify import magnify
 from services.core.raster.read import SceneReader
 from services.core.raster.table import TABLE_TAG, build_table
-from services.core.records import Affine6, MaskKind, Scene
+from services.core.records import Affine6, Scene
 
 Color = tuple[int, int, int] | tuple[int, int, int, int]
 
@@ -205,7 +205,7 @@ def write_scene_cog(
         StorageUnavailableError, StorageRefusedError: It cannot be written.
     """
     dtype = _common_dtype(scene)
-    masked = any(asset.mask in (MaskKind.MASK, MaskKind.ALPHA) for asset in scene.assets)
+    masked = any(asset.mask.explicit for asset in scene.assets)
     windows = list(_strips(scene.shape, len(scene.bands) * dtype.itemsize))
     with MapWriter(_scene_spec(scene, dtype.name, masked=masked), path.parent) as writer:
         for count, window in enumerate(windows, start=1):
