@@ -7,20 +7,10 @@ from threading import Barrier
 from typing import Any
 
 from services.core.catalog.catalog import Catalog, open_catalog
+from services.core.catalog.entries import RegisteredModel
 from services.core.catalog.ledger import Ledger
 from services.core.names import unit_object_key, unit_result_key
-from services.core.records import (
-    Asset,
-    Band,
-    MaskKind,
-    PlannedUnit,
-    Product,
-    RegisteredModel,
-    Run,
-    RunState,
-    Scene,
-    UnitResult,
-)
+from services.core.records import Asset, Band, MaskKind, PlannedUnit, Product, Run, RunState, Scene, UnitResult
 from services.core.worker import worker_name
 
 WHEN = datetime(2026, 11, 21, 2, 3, 4, 567891, tzinfo=UTC)

@@ -5,20 +5,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from services.core.catalog.entries import ModelStage, RegisteredModel, StageChange
 from services.core.model.contract import Contract, ModelClass, ModelKind
 from services.core.model.package import ModelPackage
 from services.core.names import public_href
-from services.core.records import (
-    ModelStage,
-    Product,
-    Record,
-    RegisteredModel,
-    Run,
-    RunProgress,
-    RunState,
-    Scene,
-    StageChange,
-)
+from services.core.records import Product, Record, Run, RunProgress, RunState, Scene
 
 
 class BandAnswer(Record):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from services.api.refusals import UnauthenticatedError
+from services.core.catalog.entries import ApiKey
 from services.core.catalog.keys import Keys, opens, split_key
 from services.core.errors import RetryableError
 from services.core.log import get_logger
-from services.core.records import ApiKey
 
 log = get_logger(__name__)
 

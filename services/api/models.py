@@ -4,9 +4,9 @@ import re
 
 from services.api.answers import ModelAnswer, ModelDetail, ModelPage, contract_of
 from services.api.paging import read_page, write_cursor
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
 from services.core.model.package import ModelPackage, shipped_names, shipped_package
-from services.core.records import ModelStage
 from services.core.site import Site
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

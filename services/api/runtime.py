@@ -11,12 +11,12 @@ from services.api.batcher import Batcher, QueueLimits
 from services.api.images import PictureRules
 from services.api.metrics import Metrics
 from services.api.refusals import BusyError
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
 from services.core.errors import ContractError
 from services.core.log import get_logger
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage, shipped_names, shipped_package
-from services.core.records import ModelStage
 from services.core.site import Site
 
 log = get_logger(__name__)

@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from services.cli.output import note, print_json, print_table, say
+from services.core.catalog.entries import ApiKey
 from services.core.catalog.keys import Keys
 from services.core.errors import RequestError
 from services.core.log import configure_logging
-from services.core.records import ApiKey
 from services.core.settings import load_settings
 from services.core.site import open_site
 

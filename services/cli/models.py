@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from services.cli.output import print_facts, print_json, print_table, say
+from services.core.catalog.entries import ModelStage, RegisteredModel, StageChange
 from services.core.catalog.stages import Stages
 from services.core.errors import ObjectNotFoundError, PackageError, RequestError, StorageRefusedError
 from services.core.log import configure_logging
 from services.core.model.package import ModelPackage, load_package, shipped_names, shipped_package
 from services.core.model.package_save import save_package
-from services.core.records import ModelStage, RegisteredModel, StageChange
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
 

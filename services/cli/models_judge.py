@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from services.cli.models import incumbent, open_here, parse_stage, person, promotable
 from services.cli.output import print_facts, print_json, print_table, say
+from services.core.catalog.entries import ModelStage, RegisteredModel
 from services.core.catalog.stages import Stages
 from services.core.errors import RequestError, StorageRefusedError
 from services.core.machine import usable_cores
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
-from services.core.records import ModelStage, RegisteredModel
 from services.core.settings import Settings
 from services.core.site import Site
 

@@ -10,7 +10,7 @@ from services.core.names import prepared_key, scene_cog_key, tile_index_key
 from services.core.product.tile_table import write_tile_index
 from services.core.raster.open import OpenOptions, open_scene
 from services.core.raster.read import SceneReader, block_cache
-from services.core.raster.write import write_scene_cog
+from services.core.raster.write_scene import write_scene_cog
 from services.core.records import Scene
 from services.core.scenes import STORE_SCHEME, asset_opener, prepared
 from services.core.site import Site

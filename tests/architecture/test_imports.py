@@ -58,7 +58,7 @@ CLIENT_HOMES = {
     "typer": ("services.cli",),
     "rich": ("services.cli",),
     "structlog": ("services.core.log",),
-    "pyarrow": ("services.core.product", "services.core.tile_table"),
+    "pyarrow": ("services.core.product",),
     "platformdirs": ("services.core.settings",),
     "fastapi": ("services.api",),
     "starlette": ("services.api",),

@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from services.api.app import create_app
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.keys import Keys
 from services.core.catalog.stages import Stages
-from services.core.records import ModelStage, RunState
+from services.core.records import RunState
 from services.core.settings import Settings
 from services.core.site import Site, open_site
 from tests import catalogs

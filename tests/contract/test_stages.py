@@ -10,10 +10,10 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from services.core.catalog.catalog import Catalog, open_catalog
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
 from services.core.catalog.tables import model_stages
 from services.core.errors import ConflictError, ObjectNotFoundError, RequestError
-from services.core.records import ModelStage
 from tests import catalogs
 
 pytest_plugins = ["tests.postgres"]

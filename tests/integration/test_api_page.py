@@ -19,6 +19,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from services.api.app import create_app
 from services.api.options import ApiOptions
 from services.core.boxes import BBox
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.keys import Keys
 from services.core.catalog.stages import Stages
 from services.core.ingest import ingest_scene
@@ -27,7 +28,7 @@ from services.core.model.package import shipped_package
 from services.core.model.package_save import save_package
 from services.core.raster.open import OpenOptions
 from services.core.raster.place import window_of_bbox
-from services.core.records import ModelStage, Run
+from services.core.records import Run
 from services.core.settings import Settings
 from services.core.site import Site, open_site
 from services.inference.runs import complete, start_run

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from services.api.connection import HEAD_BYTES
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
 from services.core.model.package import ModelPackage
-from services.core.records import ModelStage
 from services.core.site import open_site
 from tests.models import make_classifier
 from tests.processes import LIMIT_S, Installation

@@ -14,10 +14,10 @@ from PIL import Image
 from torch import nn
 
 from services.cli import models_judge
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
 from services.core.errors import PackageError
 from services.core.model.package import ModelPackage, load_package
-from services.core.records import ModelStage
 from services.core.site import Site
 from services.training.images import LabelledImages, read_labelled_images
 from services.training.promotion import Measure, Trial, admit

@@ -20,7 +20,7 @@ from services.core.errors import (
 from services.core.grid import whole
 from services.core.raster.open import OpenOptions, open_scene
 from services.core.raster.read import SceneReader, block_cache
-from services.core.raster.write import write_scene_cog
+from services.core.raster.write_scene import write_scene_cog
 from services.core.records import Scene
 from tests.rasters import NORTH_UP, oracle, ramp, some_windows, write_raster
 

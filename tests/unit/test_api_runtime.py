@@ -10,9 +10,9 @@ import pytest
 from services.api import runtime as runtime_module
 from services.api.metrics import Metrics
 from services.api.runtime import Runtime
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
 from services.core.model.package import ModelPackage, shipped_package
-from services.core.records import ModelStage
 from services.core.settings import Settings
 from services.core.site import Site, open_site
 from tests.models import make_classifier

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from services.api.shelf import Shelf
+from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
 from services.core.model.package import ModelPackage
-from services.core.records import ModelStage
 from services.core.settings import Settings
 from services.core.site import Site, open_site
 from tests.models import make_classifier

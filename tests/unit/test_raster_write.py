@@ -14,7 +14,8 @@ from services.core.grid import TileGrid, Window, whole
 from services.core.raster.cog import read_overview, validate_cog
 from services.core.raster.open import OpenOptions, open_scene
 from services.core.raster.read import SceneReader
-from services.core.raster.write import MapSpec, MapWriter, write_scene_cog
+from services.core.raster.write import MapSpec, MapWriter
+from services.core.raster.write_scene import write_scene_cog
 from services.core.records import Scene
 from tests.rasters import NORTH_UP, UTM31, ramp, some_windows, write_raster
 

@@ -12,12 +12,13 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from services.core.catalog.checks import check_database
 from services.core.catalog.database import Database, insert_into, parse_url
+from services.core.catalog.entries import Refusal, RegisteredModel
 from services.core.catalog.rows import clean, document, find_row, page_rows
 from services.core.catalog.schema import ensure_schema
 from services.core.catalog.tables import models, products, refusals, runs, scenes
 from services.core.errors import ObjectNotFoundError, RequestError
 from services.core.findings import Finding
-from services.core.records import Product, Refusal, RegisteredModel, Run, RunState, Scene
+from services.core.records import Product, Run, RunState, Scene
 
 
 def open_catalog(url: str, *, create: bool = True, patience_s: float = 20.0) -> "Catalog":

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, select, update
 
 from services.core.catalog.catalog import Catalog
 from services.core.catalog.database import insert_into
+from services.core.catalog.entries import ApiKey
 from services.core.catalog.rows import clean, find_row, page_rows
 from services.core.catalog.tables import api_keys
 from services.core.errors import RequestError
-from services.core.records import ApiKey
 
 _KEY = re.compile(r"swath_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")

@@ -4,15 +4,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, and_, case, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, update
 
-from services.core.catalog import claims, figures, outcomes
+from services.core.catalog import claims, figures, outcomes, run_rows
 from services.core.catalog.catalog import Catalog
-from services.core.catalog.database import insert_into
-from services.core.catalog.rows import clean, document
-from services.core.catalog.tables import models, products, runs, scenes, units
-from services.core.errors import CoverageError, ObjectNotFoundError, RequestError
-from services.core.records import PlannedUnit, Run, RunProgress, RunState, UnitResult, UnitState
+from services.core.catalog.rows import clean
+from services.core.catalog.tables import products, runs
+from services.core.errors import RequestError
+from services.core.records import PlannedUnit, Run, RunProgress, RunState, UnitResult
 
 
 class Ledger:
@@ -42,11 +41,11 @@ class Ledger:
             raise RequestError(f"run {run.id} needs units, each with an index of its own")
 
         def work(conn: Connection) -> RunProgress:
-            _check_references(conn, run)
-            if not _insert_run(conn, run, units):
-                _check_same(conn, run, units)
+            run_rows.check_references(conn, run)
+            if not run_rows.insert_run(conn, run, units):
+                run_rows.check_same_work(conn, run, units)
             claims.reuse_finished(conn, run.id)
-            return _progress(conn, run.id)
+            return run_rows.count_progress(conn, run.id)
 
         return self._database.write(work)
 
@@ -130,7 +129,7 @@ class Ledger:
         Raises:
             ObjectNotFoundError: No such run.
         """
-        return self._database.read(lambda conn: _progress(conn, run_id))
+        return self._database.read(lambda conn: run_rows.count_progress(conn, run_id))
 
     def pending(self, run_id: str, *, indices: range | None = None) -> int:
         """Units that are not done, in the whole run or in one shard of it."""
@@ -154,7 +153,7 @@ class Ledger:
         Raises:
             ObjectNotFoundError: No such run.
         """
-        return self._database.read(lambda conn: _state(conn, run_id))
+        return self._database.read(lambda conn: run_rows.read_state(conn, run_id))
 
     def set_state(self, run_id: str, state: RunState, error: str | None = None) -> RunState:
         """Move a run on; returns the state it is in now, for a published run stays published.
@@ -166,10 +165,10 @@ class Ledger:
         ended = state in {RunState.PUBLISHED, RunState.FAILED}
 
         def work(conn: Connection) -> RunState:
-            if _state(conn, run_id) is RunState.PUBLISHED:
+            if run_rows.read_state(conn, run_id) is RunState.PUBLISHED:
                 return RunState.PUBLISHED
             if state is RunState.PUBLISHED:
-                _check_covered(_progress(conn, run_id), run_id)
+                run_rows.check_covered(run_rows.count_progress(conn, run_id), run_id)
             conn.execute(
                 update(runs)
                 .where(runs.c.id == run_id, runs.c.state != RunState.PUBLISHED)
@@ -179,7 +178,7 @@ class Ledger:
                     finished_at=datetime.now(UTC) if ended else None,
                 )
             )
-            return _state(conn, run_id)
+            return run_rows.read_state(conn, run_id)
 
         return self._database.write(work)
 
@@ -191,7 +190,7 @@ class Ledger:
         """
 
         def work(conn: Connection) -> None:
-            if _state(conn, run_id) is not RunState.PUBLISHED:
+            if run_rows.read_state(conn, run_id) is not RunState.PUBLISHED:
                 return
             conn.execute(delete(products).where(products.c.run_id == run_id))
             outcomes.await_lost(conn, run_id)
@@ -211,71 +210,7 @@ class Ledger:
         """
 
         def work(conn: Connection) -> bool:
-            _state(conn, run_id)
+            run_rows.read_state(conn, run_id)
             return claims.claim_run(conn, run_id, worker, self._lease_s)
 
         return self._database.write(work)
-
-
-def _insert_run(conn: Connection, run: Run, planned: Sequence[PlannedUnit]) -> bool:
-    """False: the run was there."""
-    values = document(run) | {"created_at": run.created_at, "finished_at": run.finished_at}
-    inserted = conn.execute(
-        insert_into(conn, runs).values(values).on_conflict_do_nothing(index_elements=["id"]).returning(runs.c.id)
-    ).first()
-    if inserted is None:
-        return False
-    conn.execute(
-        insert(units),
-        [unit.model_dump() | {"run_id": run.id, "state": UnitState.PENDING} for unit in planned],
-    )
-    return True
-
-
-def _check_references(conn: Connection, run: Run) -> None:
-    if conn.execute(select(scenes.c.id).where(scenes.c.id == run.scene_id)).first() is None:
-        raise ObjectNotFoundError(f"run {run.id} names scene {run.scene_id}, which the catalog lacks; ingest it first")
-    if conn.execute(select(models.c.digest).where(models.c.digest == run.model_digest)).first() is None:
-        raise ObjectNotFoundError(
-            f"run {run.id} names model {run.model_name} ({run.model_digest[:12]}), which the catalog lacks; register it"
-        )
-
-
-def _check_same(conn: Connection, run: Run, planned: Sequence[PlannedUnit]) -> None:
-    head = conn.execute(select(runs.c.scene_id, runs.c.model_digest).where(runs.c.id == run.id)).one()
-    keys = conn.execute(select(units.c.index, units.c.key).where(units.c.run_id == run.id)).all()
-    same_work = {(index, key) for index, key in keys} == {(unit.index, unit.key) for unit in planned}
-    if tuple(head) != (run.scene_id, run.model_digest) or not same_work:
-        raise RequestError(f"run {run.id} already exists with other work to do; give the new one another id")
-
-
-def _state(conn: Connection, run_id: str) -> RunState:
-    state = conn.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar_one_or_none()
-    if state is None:
-        raise ObjectNotFoundError(f"no run {run_id!r} in the catalog")
-    return RunState(state)
-
-
-def _progress(conn: Connection, run_id: str) -> RunProgress:
-    _state(conn, run_id)
-    done = units.c.state == UnitState.DONE
-    good = units.c.tiles - units.c.masked
-    columns = {
-        "units": func.count(),
-        "units_done": func.sum(case((done, 1), else_=0)),
-        "tiles_planned": func.sum(units.c.tiles),
-        "tiles_computed": func.sum(case((and_(done, ~units.c.reused), good), else_=0)),
-        "tiles_reused": func.sum(case((and_(done, units.c.reused), good), else_=0)),
-        "tiles_masked": func.sum(case((done, units.c.masked), else_=0)),
-    }
-    labelled = [column.label(name) for name, column in columns.items()]
-    row = conn.execute(select(*labelled).where(units.c.run_id == run_id)).mappings().one()
-    return RunProgress.model_validate(dict(row))
-
-
-def _check_covered(progress: RunProgress, run_id: str) -> None:
-    missing = progress.units - progress.units_done
-    if missing:
-        raise CoverageError(
-            f"run {run_id} cannot be published: {missing} of its {progress.units} units are not done; resume it"
-        )

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, func, insert, select
 
 from services.core.catalog.catalog import Catalog
+from services.core.catalog.entries import ModelStage, RegisteredModel, StageChange
 from services.core.catalog.rows import clean, find_row
 from services.core.catalog.tables import model_stages, models
 from services.core.errors import ConflictError, RequestError
-from services.core.records import ModelStage, RegisteredModel, StageChange
 
 _LONGEST = 2000
 

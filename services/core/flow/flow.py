@@ -11,17 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from services.core.errors import BandMismatchError
-from services.core.flow.operators import (
-    Apply,
-    FocalMean,
-    NormalisedDifference,
-    Operator,
-    Read,
-    Scale,
-    Select,
-    Stack,
-    identity,
-)
+from services.core.flow.neighbours import Apply, FocalMean
+from services.core.flow.operators import NormalisedDifference, Operator, Read, Scale, Select, Stack, identity
 from services.core.flow.per_tile import BlendTiles, PredictTiles, TileMean
 from services.core.flow.predict import Argmax, Blend, Predict
 from services.core.flow.resample import Resample

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.core.catalog.catalog import Catalog
+from services.core.catalog.entries import RegisteredModel
 from services.core.catalog.stages import Stages
 from services.core.errors import ObjectNotFoundError, RequestError
 from services.core.model.package import ModelPackage, load_package, shipped_names, shipped_package
 from services.core.model.package_store import fetch_package, write_package_to_store
-from services.core.records import RegisteredModel
 from services.core.storage import ObjectStore
 
 _DIGEST_START = re.compile(r"[0-9a-f]{8,64}")

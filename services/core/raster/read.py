@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -15,8 +15,9 @@ from rasterio.windows import Window as GdalWindow
 from services.core.errors import RetryableError, SwathError, UnreadableSceneError
 from services.core.grid import Window
 from services.core.names import public_href
+from services.core.raster.asset_reads import AssetRead, coarse, plan_reads, repeat, step_of
 from services.core.raster.gdal import GDAL_FAULTS, gdal_settings, open_raster, reason
-from services.core.raster.valid import Valid, is_exact, resolve_valid
+from services.core.raster.valid import Valid, resolve_valid
 from services.core.records import Asset, Band, Scene
 
 Pixels = NDArray[np.float32]
@@ -47,17 +48,6 @@ def block_cache(size_bytes: int) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The selected bands of one asset: one read call, so that a pixel-interleaved block is decoded once."""
-
-    asset: int
-    bidx: tuple[int, ...]
-    rows: tuple[int, ...]  #: where each band goes in the output's first axis
-    step: tuple[int, int]  #: scene pixels per asset pixel, (down, right)
-    exact: bool  #: every stored value is a float32 as it is, so GDAL may convert
-
-
 class SceneReader:
     """Reads windows of some bands of a scene. One per thread: it owns its file handles, opened when first needed.
 
@@ -71,7 +61,7 @@ class SceneReader:
         self.bands = tuple(bands)
         self._scene = scene
         self._open_asset = open_asset
-        self._parts = _plan_parts(scene, self.bands)
+        self._parts = plan_reads(scene, self.bands)
         self._exact = all(part.exact for part in self._parts)
         self._masks = tuple(at for at, asset in enumerate(scene.assets) if asset.mask.explicit)
         self._datasets: dict[int, Any] = {}
@@ -152,15 +142,15 @@ class SceneReader:
         valid: Valid | None = None
         for position in self._masks:
             asset = self._scene.assets[position]
-            step = _step(self._scene, asset)
-            inner, cut = _coarse(window, step, asset.shape)
+            step = step_of(self._scene, asset)
+            inner, cut = coarse(window, step, asset.shape)
             dataset = self._dataset(position)
             with self._damage(position, window):
                 if asset.alpha is None:
                     seen = dataset.read_masks(1, window=_gdal_window(inner)) > 0
                 else:
                     seen = dataset.read(asset.alpha, window=_gdal_window(inner)) > 0
-            seen = seen if step == (1, 1) else _repeat(seen, step)[cut]
+            seen = seen if step == (1, 1) else repeat(seen, step)[cut]
             if not seen.all():
                 valid = seen if valid is None else valid & seen
         return valid
@@ -174,7 +164,7 @@ class SceneReader:
             return masked if valid is None else valid
         return valid & masked
 
-    def _read_part(self, part: _Part, window: Window, pixels: Pixels) -> None:
+    def _read_part(self, part: AssetRead, window: Window, pixels: Pixels) -> None:
         """One read call into the rows of `pixels`, straight where they lie together."""
         first, count = part.rows[0], len(part.rows)
         together = part.rows == tuple(range(first, first + count))
@@ -186,14 +176,14 @@ class SceneReader:
         for row, band in zip(part.rows, self._read_block(part, window, np.dtype(np.float32)), strict=True):
             pixels[row] = band
 
-    def _read_block(self, part: _Part, window: Window, dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _read_block(self, part: AssetRead, window: Window, dtype: np.dtype[Any]) -> NDArray[Any]:
         """(bands of the part, h, w), coarse pixels repeated onto the scene's grid."""
         asset = self._scene.assets[part.asset]
-        inner, cut = _coarse(window, part.step, asset.shape)
+        inner, cut = coarse(window, part.step, asset.shape)
         dataset = self._dataset(part.asset)
         with self._damage(part.asset, window):
             block: NDArray[Any] = dataset.read(part.bidx, window=_gdal_window(inner), out_dtype=dtype)
-        return block if part.step == (1, 1) else _repeat(block, part.step)[:, *cut]
+        return block if part.step == (1, 1) else repeat(block, part.step)[:, *cut]
 
     @contextmanager
     def _damage(self, position: int, window: Window | None) -> Iterator[None]:
@@ -244,44 +234,5 @@ def describe(window: Window) -> str:
     return f"rows {window.row_off}-{window.row_end - 1}, columns {window.col_off}-{window.col_end - 1}"
 
 
-def _plan_parts(scene: Scene, bands: Sequence[Band]) -> tuple[_Part, ...]:
-    """One part per asset and dtype, in order of first use."""
-    groups: dict[tuple[int, str], list[int]] = {}
-    for row, band in enumerate(bands):
-        groups.setdefault((band.asset, band.dtype), []).append(row)
-    return tuple(
-        _Part(
-            asset=position,
-            bidx=tuple(bands[row].bidx for row in rows),
-            rows=tuple(rows),
-            step=_step(scene, scene.assets[position]),
-            exact=is_exact(dtype),
-        )
-        for (position, dtype), rows in groups.items()
-    )
-
-
-def _step(scene: Scene, asset: Asset) -> tuple[int, int]:
-    """Scene pixels per asset pixel; open.py has made sure that it is a whole number."""
-    height, width = scene.whole_shape
-    return height // asset.shape[0], width // asset.shape[1]
-
-
 def _gdal_window(window: Window) -> GdalWindow:
     return GdalWindow(window.col_off, window.row_off, window.width, window.height)
-
-
-def _coarse(window: Window, step: tuple[int, int], shape: tuple[int, int]) -> tuple[Window, tuple[slice, slice]]:
-    """The coarse pixels that cover a window, and the slices that cut the window out of their repetition."""
-    down, right = step
-    row, col = window.row_off // down, window.col_off // right
-    inner = Window(
-        row_off=row, col_off=col, height=-(-window.row_end // down) - row, width=-(-window.col_end // right) - col
-    ).clip(shape)
-    top, left = window.row_off - row * down, window.col_off - col * right
-    return inner, (slice(top, top + window.height), slice(left, left + window.width))
-
-
-def _repeat(block: NDArray[Any], step: tuple[int, int]) -> NDArray[Any]:
-    """Each pixel `step` times down and right: (..., h, w) -> (..., h*down, w*right)."""
-    return block.repeat(step[0], axis=-2).repeat(step[1], axis=-1)
