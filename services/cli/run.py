@@ -15,7 +15,7 @@ from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.log import configure_logging, get_logger
-from services.core.records import Run, RunState, Scene
+from services.core.records import Run, Scene
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
@@ -111,7 +111,7 @@ def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
     with open_site(settings) as site, stop_on_signals() as stop:
         started = time.perf_counter()
         task = take_up(site, site.catalog.run(run_id).id)
-        damage = take_back_damage(site, task) if task.run.state is RunState.PUBLISHED else None
+        damage = take_back_damage(site, task) if site.catalog.find_product(task.run.id) is not None else None
         if site.ledger.pending(task.run.id) or (damage is not None and damage.units):
             check_sources(site, task)  # first: a whole product stays published where nothing can be computed again
         if damage is not None:

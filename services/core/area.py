@@ -58,22 +58,24 @@ def predict_area(job: Job, window: Window, bench: Bench) -> Area:
     cells = area_cells(job.flow.layer, window)
     names = [name for name in job.flow.layer.bands if name != _FRACTION]
     classes = np.full(cells.shape, CLASS_NODATA, np.uint8)
-    sums, usable, share = np.zeros(len(names), np.float64), 0, 0.0
+    sums, usable = np.zeros(len(names), np.float64), 0
+    shares, weight = 0.0, 0
     for tile in walk(build_schedule(job.flow, list(_pieces(cells))), bench):
         valid = tile.mask()
         answers = tile.data[: len(names)]
         classes[tile.window.within(cells)] = _classes(job, answers, tile)
         sums += answers[:, valid].sum(axis=1, dtype=np.float64)
         usable += int(np.count_nonzero(valid))
-        per_tile = len(tile.data) > len(names)
-        share += float(tile.data[-1].sum(dtype=np.float64)) if per_tile else float(np.count_nonzero(valid))
+        sizes = _cell_sizes(job, tile.window)
+        shares += float((sizes * (tile.data[-1] if job.plan.on_tiles else valid)).sum(dtype=np.float64))
+        weight += int(sizes.sum())
     return Area(
         window=window,
         cells=cells,
         step=job.flow.layer.step,
         classes=classes,
         means={name: float(total / usable) for name, total in zip(names, sums, strict=True)} if usable else {},
-        valid_fraction=share / cells.size,
+        valid_fraction=shares / weight,
     )
 
 
@@ -82,6 +84,15 @@ def _pieces(cells: Window) -> Iterator[Window]:
         for col in range(cells.col_off, cells.col_end, _PIECE_PX):
             height, width = min(_PIECE_PX, cells.row_end - row), min(_PIECE_PX, cells.col_end - col)
             yield Window(row_off=row, col_off=col, height=height, width=width)
+
+
+def _cell_sizes(job: Job, cells: Window) -> NDArray[np.int64]:
+    """(h, w) pixels of each cell: fewer in a tile at the scene's edge."""
+    if not job.plan.on_tiles:
+        return np.ones(cells.shape, np.int64)
+    grid = job.plan.grid
+    heights, widths = grid.heights()[cells.row_off : cells.row_end], grid.widths()[cells.col_off : cells.col_end]
+    return np.outer(heights, widths)
 
 
 def _classes(job: Job, answers: NDArray[np.float32], tile: Tile) -> NDArray[np.uint8]:

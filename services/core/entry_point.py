@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from services.core.errors import RequestError, RetryableError, SwathError
+from services.core.extras import not_installed
 
 if TYPE_CHECKING:
     from services.core.settings import Settings
@@ -50,9 +51,12 @@ def run_entry_point(name: str, work: "Callable[[Settings], None]") -> int:
         settings = load_settings()
         configure_logging(settings.log_level)
         work(settings)
-    except SwathError as exc:
-        get_logger(name).error("stopped", error=str(exc), kind=type(exc).__name__)  # one sentence
-        return exc.exit_code
+    except (SwathError, ModuleNotFoundError) as exc:
+        error = not_installed(exc) if isinstance(exc, ModuleNotFoundError) else exc
+        if error is None:
+            raise
+        get_logger(name).error("stopped", error=str(error), kind=type(error).__name__)  # one sentence
+        return error.exit_code
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0

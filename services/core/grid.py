@@ -149,6 +149,14 @@ class TileGrid:
             row_off=row * self.tile_px, col_off=col * self.tile_px, height=self.tile_px, width=self.tile_px
         ).clip(self.shape)
 
+    def heights(self) -> tuple[int, ...]:
+        """Pixels down each tile row."""
+        return _sides(self.shape[0], self.tile_px)
+
+    def widths(self) -> tuple[int, ...]:
+        """Pixels across each tile column."""
+        return _sides(self.shape[1], self.tile_px)
+
     def band(self, row_start: int, row_stop: int) -> Window:
         """Pixels of the tile rows [row_start, row_stop), full width."""
         top = row_start * self.tile_px
@@ -163,6 +171,10 @@ class TileGrid:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """(row, col) of every tile in row-major order."""
         return ((row, col) for row in range(self.rows) for col in range(self.cols))
+
+
+def _sides(length: int, tile_px: int) -> tuple[int, ...]:
+    return tuple(min(tile_px, length - start) for start in range(0, length, tile_px))
 
 
 def plan_chips(length: int, *, chip_px: int, stride_px: int) -> tuple[int, ...]:

@@ -164,9 +164,11 @@ def _layout(scene: Scene, bands: tuple[Band, ...]) -> SourceLayout:
     read = {band.asset for band in bands}
     assets = scene.assets_of(bands)
     decoded = [band for band in scene.bands if band.asset in read]
+    # One file has one type: the tiler's copy of bands of several, one that holds them all.
+    types = [np.result_type(*(band.dtype for band in decoded if band.asset == asset)) for asset in read]
     return SourceLayout(
         block_shape=(max(a.block_shape[0] for a in assets), max(a.block_shape[1] for a in assets)),
         width=scene.shape[1],
         bands_per_block=len(decoded),
-        sample_bytes=max(np.dtype(band.dtype).itemsize for band in decoded),
+        sample_bytes=max(dtype.itemsize for dtype in types),
     )

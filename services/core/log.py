@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -35,4 +36,16 @@ def bind(**fields: str) -> None:
 
 def _stderr_logger(*_: Any) -> structlog.WriteLogger:
     """Writes to what stderr is now: whoever put another in its place, and closed it, must not break a later line."""
-    return structlog.WriteLogger(sys.stderr)
+    return structlog.WriteLogger(_Listener())  # type: ignore[arg-type]  # as much of a file as it uses
+
+
+class _Listener:
+    """Stderr, whose reader may have gone or whose disk may be full: no reason to lose the work that is told of."""
+
+    def write(self, line: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from services.core.errors import ObjectNotFoundError, RequestError, StorageUnavailableError
 from services.core.names import prepared_key, public_href
 from services.core.raster.href import shown_href
-from services.core.records import Asset, Scene
+from services.core.records import Asset, Band, Scene
 from services.core.settings import Settings
 from services.core.storage import ObjectStore, RasterOpener, open_store, split_uri
 from services.core.storage.files import atomic_file, file_sha256, local_errors
@@ -183,12 +183,19 @@ def prepared(scene: Scene, store: ObjectStore, *, proven: bool = True) -> Scene:
         ready = Scene.model_validate_json(store.get(prepared_key(scene.digest)))
         (copy,) = ready.assets
         key = copy.href.removeprefix(STORE_SCHEME)
-        whole = store.size(key) == copy.size_bytes
+        whole = ready.bands == bands_in_one_file(scene) and store.size(key) == copy.size_bytes
         if whole and proven:
             whole = _stored_sha256(store, key, copy.size_bytes) == copy.sha256  # type: ignore[arg-type]  # no store has __eq__
     except ObjectNotFoundError:
         return scene
     return ready if whole else scene
+
+
+def bands_in_one_file(scene: Scene) -> tuple[Band, ...]:
+    """The scene's bands as the tiler's copy has them: what they say of their numbers stays, whatever type it is in."""
+    return tuple(
+        band.model_copy(update={"asset": 0, "bidx": position}) for position, band in enumerate(scene.bands, start=1)
+    )
 
 
 @lru_cache(maxsize=64)

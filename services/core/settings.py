@@ -6,6 +6,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator
@@ -149,7 +150,7 @@ class Settings(ApiSettings):
     @property
     def catalog_url(self) -> str:
         """SQLAlchemy URL of the catalog."""
-        return self.database_url or f"sqlite:///{self.home / 'swath.db'}"
+        return self.database_url or f"sqlite:///{quote(str(self.home / 'swath.db'))}"  # a home may be called `50% ?`
 
     @property
     def scratch_path(self) -> Path:

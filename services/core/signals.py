@@ -7,12 +7,16 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals(event: threading.Event | None = None) -> Iterator[threading.Event]:
     """Set the event on the first signal. A second Ctrl-C ends the process at once; the ledger survives that too.
 
-    A Python that is PID 1 of a container ignores SIGTERM unless somebody installs a handler, as here.
+    A Python that is PID 1 of a container ignores SIGTERM unless somebody installs a handler, as here. Only the main
+    thread may: in another one the event is nobody's to set.
     """
-    stop = threading.Event()
+    stop = threading.Event() if event is None else event
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
     previous = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def on_signal(number: int, _frame: object) -> None:

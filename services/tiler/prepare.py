@@ -1,8 +1,6 @@
 """A scene made ready for many readers: one losslessly tiled COG in the store, and an index of its tiles."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from services.core.grid import TileGrid
 from services.core.log import get_logger
@@ -12,8 +10,10 @@ from services.core.raster.open import OpenOptions, open_scene
 from services.core.raster.read import SceneReader, block_cache
 from services.core.raster.write_scene import write_scene_cog
 from services.core.records import Scene
-from services.core.scenes import STORE_SCHEME, asset_opener, prepared
+from services.core.scenes import STORE_SCHEME, asset_opener, bands_in_one_file, prepared
 from services.core.site import Site
+from services.core.storage.files import local_errors
+from services.core.storage.temporary import temporary_folder
 
 log = get_logger(__name__)
 
@@ -38,15 +38,16 @@ def prepare_scene(site: Site, scene: Scene, *, tile_px: int, progress: Callable[
 def _write_index(site: Site, scene: Scene, tile_px: int) -> None:
     key = tile_index_key(scene.digest, tile_px)
     if not site.store.exists(key):
-        with tempfile.TemporaryDirectory(dir=site.scratch) as folder:
-            index = Path(folder) / "index.parquet"
-            write_tile_index(scene, TileGrid(shape=scene.shape, tile_px=tile_px), index)
+        with temporary_folder(site.scratch, "index-") as folder:
+            index = folder / "index.parquet"
+            with local_errors(str(index), writing=True):
+                write_tile_index(scene, TileGrid(shape=scene.shape, tile_px=tile_px), index)
             site.store.put_file(key, index)
 
 
 def _write_copy(site: Site, scene: Scene, progress: Callable[[float], None] | None) -> Scene:
-    with tempfile.TemporaryDirectory(dir=site.scratch) as folder:
-        path = Path(folder) / "scene.tif"
+    with temporary_folder(site.scratch, "tiler-") as folder:
+        path = folder / "scene.tif"
         with (
             block_cache(CACHE_BYTES),
             SceneReader(scene, scene.bands, open_asset=asset_opener(site.store, site.settings)) as reader,
@@ -56,11 +57,7 @@ def _write_copy(site: Site, scene: Scene, progress: Callable[[float], None] | No
         key = scene_cog_key(scene.digest)
         site.store.put_file(key, path)
     asset = made.assets[0].model_copy(update={"href": STORE_SCHEME + key})
-    bands = tuple(
-        band.model_copy(update={"asset": 0, "bidx": position, "dtype": copy.dtype, "nodata": copy.nodata})
-        for position, (band, copy) in enumerate(zip(scene.bands, made.bands, strict=True), start=1)
-    )
-    ready = scene.model_copy(update={"assets": (asset,), "bands": bands})
+    ready = scene.model_copy(update={"assets": (asset,), "bands": bands_in_one_file(scene)})
     site.store.put(prepared_key(scene.digest), ready.model_dump_json().encode())  # last: it makes the copy visible
     log.info("scene prepared", scene_id=scene.id, object=key, size_bytes=asset.size_bytes)
     return ready

@@ -323,3 +323,42 @@ def test_a_catalog_needs_neither_alembic_nor_a_driver_before_it_needs_them(tmp_p
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
 
     assert done.stderr == "\n"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("change", "says", "error"),
+    [
+        ("ALTER ROLE crowd CONNECTION LIMIT 0", "has no connection left for this user", DatabaseUnavailableError),
+        ("ALTER DATABASE {database} ALLOW_CONNECTIONS false", "takes no connections now", DatabaseUnavailableError),
+        ("ALTER ROLE crowd SET default_transaction_read_only = on", "is read-only", DatabaseUnavailableError),
+        ("ALTER ROLE crowd SET search_path = nosuch", "has no schema to keep tables in", ConfigError),
+    ],
+    ids=["limit", "closed", "read-only", "schema"],
+)
+def test_what_a_servers_owner_has_set_is_told_as_it_is(
+    postgres: PostgresServer, change: str, says: str, error: type[Exception]
+) -> None:
+    postgres.run("DROP ROLE IF EXISTS crowd")
+    postgres.run("CREATE ROLE crowd LOGIN PASSWORD 'crowd'")
+    database = postgres.new_database().rpartition("/")[2]
+    postgres.run(f"ALTER DATABASE {database} OWNER TO crowd")
+    postgres.run(change.format(database=database))
+    try:
+        with pytest.raises(error, match=says):
+            open_catalog(postgres.url(database, user="crowd", password="crowd"), patience_s=0.3)
+    finally:
+        postgres.run(f"DROP DATABASE {database}")
+        postgres.run("DROP ROLE crowd")
+
+
+@pytest.mark.postgres
+def test_a_server_that_takes_a_question_and_never_answers_is_given_up(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_catalog(postgres.new_database(), patience_s=0.3) as catalog:
+        monkeypatch.setattr("services.core.catalog.patient.SILENCE_S", 0.5)
+        with pytest.raises(DatabaseUnavailableError, match="does not answer"):
+            catalog.database.read(lambda conn: conn.execute(text("SELECT pg_sleep(30)")).all())
+        monkeypatch.undo()
+        assert catalog.refusals() == []

@@ -27,7 +27,15 @@ from services.inference.runs import complete, start_run
 from tests.asgi import call
 from tests.catalogs import run as run_record
 from tests.models import make_classifier
-from tests.scenes import lay_out, made_pictures, write_landsat, write_pictures
+from tests.scenes import (
+    LANDSAT_NAMES,
+    Look,
+    lay_out,
+    made_pictures,
+    write_landsat,
+    write_pictures,
+    write_scene,
+)
 
 
 @pytest.fixture
@@ -93,6 +101,16 @@ def test_a_threshold_answers_with_the_tiles_of_the_map(site, app, scene, tmp_pat
         expected = dataset.read(1)[cells_of(answer, answer["cell_px"])][:: int(answer["cell_px"]), ::256]
     np.testing.assert_array_equal(decode(answer["picture"]), expected)
     assert 0 < answer["score"] < 1
+
+
+def test_tiles_at_the_edge_count_by_their_pixels(site, app, tmp_path):
+    pixels = np.full((6, 260, 400), 90, np.uint8)
+    pixels[:, 256:] = 0  # the last row of tiles is 4 pixels high, and all of it is missing
+    look = Look(shape=(260, 400), names=LANDSAT_NAMES, dtype="uint8", gsd_m=30.0, nodata=0)
+    scene = ingest_scene(site, [str(write_scene(tmp_path / "edge.tif", look, pixels=pixels))], OpenOptions())
+    body = {"scene_id": scene.id, "bbox": [-180, -90, 180, 90], "model": "brightness"}
+    answer = call(app, "POST", "/infer", json=body).json()
+    assert answer["valid_fraction"] == pytest.approx(256 / 260, abs=1e-6)
 
 
 def test_a_classification_answers_with_the_tiles_of_the_map(site, app, tmp_path):

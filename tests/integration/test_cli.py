@@ -14,6 +14,7 @@ import rasterio
 import shapely
 from rasterio.warp import transform
 
+from services.cli.__main__ import main
 from services.core import settings as settings_module
 from tests.processes import ROOT
 from tests.scenes import damage_block, write_landsat
@@ -169,6 +170,30 @@ def test_a_pipe_that_closes_early_is_no_traceback(installation):
     process.wait()
     process.stderr.close()
     assert "Traceback" not in err
+    assert process.returncode == 75
+
+
+@pytest.mark.parametrize("stream", ["/dev/full", "closed pipe"])
+def test_a_refusal_keeps_its_code_when_nobody_hears_it(installation, tmp_path, stream):
+    reader, writer = os.pipe()
+    os.close(reader)
+    deaf = writer if stream == "closed pipe" else os.open(stream, os.O_WRONLY)
+    words = [sys.executable, "-m", "services.cli", "run", str(tmp_path / "absent.tif"), "--model", "brightness"]
+    done = subprocess.run(words, check=False, stderr=deaf, cwd=ROOT, env=installation.variables(), timeout=120)
+    for handle in {writer, deaf}:
+        os.close(handle)
+    assert done.returncode == 65
+
+
+def test_a_library_that_is_not_installed_is_named_with_what_brings_it(monkeypatch, capsys):
+    def lacking(**_: object) -> int:
+        raise ModuleNotFoundError("No module named 'prefect'", name="prefect")
+
+    monkeypatch.setattr("services.cli.app.app", lacking)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 78
+    assert "pip install 'swath[flows]'" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,17 @@ def test_resuming_a_published_run_makes_its_product_good_without_the_scene(insta
     assert again.json["tiles"] == first.json["tiles"]
     assert installation.answers(again) == before
     assert installation.swath("resume", first.json["run_id"], "--json").json["product"] == str(product)
+
+
+def test_a_product_that_got_lost_before_its_run_was_called_published_is_made_again(installation, scene):
+    first = installation.run(scene)
+    before = installation.answers(first)
+    with closing(sqlite3.connect(installation.folder / "home" / "swath.db")) as ledger, ledger:
+        ledger.execute("UPDATE runs SET state = 'running', finished_at = NULL")
+    shutil.rmtree(first.json["product"])
+    again = installation.swath("resume", first.json["run_id"], "--json")
+    assert (again.code, again.json["state"]) == (0, "published")
+    assert installation.answers(again) == before
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])

@@ -174,6 +174,20 @@ def test_the_tiler_tells_of_a_scratch_that_cannot_be_written(installation, scene
     assert str(read_only_disk) in json.loads(answer.sentence)["error"]
 
 
+@pytest.mark.parametrize("inodes", [2, 3, 4, 6])
+def test_a_scratch_that_takes_no_more_files_is_something_to_try_again(installation, scene, tmp_path, inodes):
+    scene_id = installation.swath("ingest", scene, "--json").json["scenes"][0]["id"]
+    disk = tmp_path / "disk"
+    mount(disk, f"size=8m,nr_inodes={inodes}")
+    there = {"SWATH_SCRATCH": str(disk / "inner")}
+    tiled = installation.module("services.tiler", scene_id, **there)
+    run = installation.run(scene, **there)
+    subprocess.run(["umount", str(disk)], check=True)
+    assert (tiled.code, run.code) in [(75, 75), (0, 75), (0, 0)]
+    assert "Traceback" not in tiled.err + run.err
+    assert run.code == 0 or "space left" in run.sentence or "could not be written" in run.sentence
+
+
 @pytest.mark.parametrize("words", [("services.tiler",), ("services.inference", "shard"), ("services.inference",)])
 def test_a_container_without_its_arguments_leaves_as_the_command_does(words, installation):
     answer = installation.module(*words)

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.tasks import plan_run
@@ -18,9 +19,9 @@ from services.core.ingest import ingest_scene
 from services.core.raster.open import OpenOptions
 from services.core.raster.place import window_of_bbox
 from services.core.site import open_site
-from tests.processes import Answer, Installation, answers, finish
+from tests.processes import Answer, Installation, answers, finish, wait_until
 from tests.s3_server import available_kinds, run_s3_server
-from tests.scenes import cut_in_half, damage_block, write_landsat, write_scene
+from tests.scenes import Look, cut_in_half, damage_block, write_landsat, write_scene
 
 #: A setting's value: whoever hands settings to Prefect as parameters hands over the database's password as well.
 CANARY = "canary-scratch"
@@ -172,3 +173,19 @@ def test_a_run_of_the_pipeline_may_be_over_a_part_of_the_scene(tmp_path, monkeyp
         run = site.catalog.run(plan_run.fn(scene.id, "brightness", str(home.out), "test", {"bbox": box, "tile_px": 64}))
         window = window_of_bbox(scene, box)
     assert Window(**run.plan["window"]) == window
+
+
+@pytest.mark.slow
+def test_a_pipeline_that_is_asked_to_stop_keeps_what_it_has_and_leaves_nothing_running(tmp_path):
+    home = Installation(tmp_path)
+    scene = write_scene(tmp_path / "scene.tif", Look(shape=(3000, 400)))
+    process = home.start("flows.pipeline", scene, "--model", "brightness", "--tile-px", "8", SWATH_WORKERS="1")
+    wait_until(lambda: (run := home.last_run()) is not None and home.progress(run.id).units_done > 0, process)
+    servers = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    answer = finish(process)
+    assert answer.code == 75
+    assert json.loads(answer.out)["exit_code"] == 75
+    assert "Traceback" not in answer.err
+    assert not [server for server in servers if server.is_running() and server.status() != psutil.STATUS_ZOMBIE]
+    assert home.swath("resume", home.last_run().id).code == 0

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,6 +169,21 @@ def test_publishing_again_mends_a_damaged_product(put, out, settings, name, dama
     (out / RUN_ID / "notes.txt").write_text("mine")
     product = put(make_spec())
     assert verify_files(product, settings) == ()
+    assert names(out) == [RUN_ID]
+    assert names(out / RUN_ID) == sorted([*FILES, "notes.txt"])
+
+
+@pytest.mark.parametrize("placed", [False, True], ids=["before the new one", "with the new one in place"])
+def test_a_mending_that_was_killed_keeps_what_others_put_there(put, out, settings, placed):
+    put(make_spec())
+    broken = out / f".{RUN_ID}.broken"
+    if placed:
+        shutil.copytree(out / RUN_ID, broken)
+        (out / RUN_ID / "map.tif").unlink()
+    else:
+        (out / RUN_ID).rename(broken)
+    (broken / "notes.txt").write_text("mine")
+    assert verify_files(put(make_spec()), settings) == ()
     assert names(out) == [RUN_ID]
     assert names(out / RUN_ID) == sorted([*FILES, "notes.txt"])
 

@@ -146,3 +146,33 @@ def test_lineage_through_the_tilers_copy_names_the_files_that_the_bands_came_fro
     run_id = installation.run(folder).json["run_id"]
     trace = installation.swath("lineage", run_id, "--lon", 3.001, "--lat", 45.15, "--json").json
     assert [Path(source["href"]).name for source in trace["sources"]] == names
+
+
+def test_bands_of_several_types_mean_the_same_in_the_tilers_copy(installation, tmp_path):
+    """uint16 and int16 lie in one int32 there; a score is still a share of what uint16 holds."""
+    looks = {"a": ("uint16", 30000), "b": ("int16", 15000)}
+    words = []
+    for name, (dtype, value) in looks.items():
+        look = Look(shape=(64, 64), names=(name,), dtype=dtype)
+        path = write_scene(tmp_path / f"{name}.tif", look, pixels=np.full((1, 64, 64), value, dtype))
+        words += [f"--band={name}={path}"]
+    direct = installation.answers(installation.run(*words))
+    scene_id = installation.swath("ingest", *words, "--json").json["scenes"][0]["id"]
+    installation.forget()
+    assert installation.swath("ingest", *words).code == 0
+    assert installation.module("services.tiler", scene_id).code == 0
+    assert installation.answers(installation.run(*words)) == direct
+
+
+@pytest.mark.parametrize("nodata", [-9999, "nan"])
+def test_a_nodata_value_that_the_files_type_lacks_is_no_trouble_to_the_tiler(installation, scene, tmp_path, nodata):
+    item = tmp_path / "item.json"
+    bands = [{"name": name, "nodata": nodata} for name in LOOK.names]
+    asset = {"href": f"./{scene.name}", "type": "image/tiff; application=geotiff", "roles": ["data"], "bands": bands}
+    about = {"type": "Feature", "stac_version": "1.1.0", "id": "x", "geometry": None, "links": []}
+    item.write_text(json.dumps({**about, "properties": {"datetime": None}, "assets": {"image": asset}}))
+    direct = installation.answers(installation.run(item))
+    scene_id = installation.swath("ingest", item, "--json").json["scenes"][0]["id"]
+    answer = installation.module("services.tiler", scene_id)
+    assert answer.code == 0, answer.err
+    assert installation.answers(installation.run(item)) == direct

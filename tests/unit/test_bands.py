@@ -56,6 +56,7 @@ def test_what_only_looks_like_a_band_code_is_none(text: str) -> None:
         ("B2 B3 B4", "", 1999, Sensor.TM),  # nobody else was in orbit
         ("B2 B3 B4", "", 2020, None),  # three candidates
         ("B1 B2 B3", "", None, None),
+        ("B0 B1 B2 B3", "", None, None),  # somebody counts from zero
         ("B1 B2 B3 B4 B5 B6 B7", "", 2014, None),  # Landsat 7 or 8
     ],
 )

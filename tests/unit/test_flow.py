@@ -308,3 +308,20 @@ def test_a_function_that_loses_pixels_is_refused():
 def test_an_empty_window_cannot_be_made():
     with pytest.raises(WindowError):
         Window(row_off=0, col_off=0, height=0, width=1)
+
+
+def test_a_function_that_makes_other_bands_than_it_names_is_refused():
+    flow = Flow.open(a_scene((10, 10))).apply(lambda a: a[:1], label="mean", revision="1")
+    with pytest.raises(ContractError, match="mean turned 2 bands into 1, where 2 are expected; name those it makes"):
+        compute(flow, whole((10, 10)), a_bench((10, 10)))
+    named = Flow.open(a_scene((10, 10))).apply(lambda a: a[:1], label="mean", revision="1", bands=("mean",))
+    assert compute(named, whole((10, 10)), a_bench((10, 10))).data.shape == (1, 10, 10)
+
+
+@pytest.mark.parametrize("ratio", [2, 12, 28, 40])
+def test_a_coarse_pixel_that_is_half_known_is_known_at_any_ratio(ratio):
+    shape = (ratio, ratio)
+    valid = np.zeros(shape, np.bool_)
+    valid[: ratio // 2] = True
+    flow = Flow.open(a_scene(shape)).resample(ratio * a_scene(shape).gsd_m)
+    assert compute(flow, whole((1, 1)), ArrayBench(np.ones((2, *shape), np.float32), valid)).mask().all()

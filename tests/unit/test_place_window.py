@@ -164,3 +164,18 @@ def test_every_place_in_the_box_is_in_its_window(lon, lat, wide, high, x, y):
 def test_cells_are_all_that_the_window_touches(step, cells):
     layer = Layer(bands=("a",), shape=(100, 100), step=step)
     assert area_cells(layer, Window(row_off=10, col_off=20, height=30, width=40)) == cells
+
+
+@pytest.mark.parametrize(
+    "box", [(-180, 45.1, 180, 90), (-25, 45.1, 30, 60), (8, 45.1, 10, 45.11), (-170, -90, 170, 45.1)]
+)
+def test_a_box_far_wider_than_the_scene_loses_no_pixel(box):
+    scene = placed(**UTM, bbox=(9.0, 45.06, 9.11, 45.16))
+    window = window_of_bbox(scene, box)
+    south_of_it = [pixel_of(scene, lon, 45.1)[0] for lon in (9.001, 9.05, 9.1)]
+    expected = (0, max(south_of_it) + 1) if box[3] > 45.1 else (min(south_of_it), 1000)
+    if box[3] == 45.11:
+        expected = (min(pixel_of(scene, lon, 45.11)[0] for lon in (9.001, 9.1)), expected[1])
+    assert abs(window.row_off - expected[0]) <= 2
+    assert abs(window.row_end - expected[1]) <= 2
+    assert (window.col_off, window.width) == (0, 800)

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from services.core.catalog.database import parse_url
 from services.core.errors import ConfigError
 from services.core.settings import Settings, config_file, load_settings, parse_size
 
@@ -141,3 +142,9 @@ def test_a_home_that_cannot_be_looked_at_is_a_matter_of_configuration(monkeypatc
     monkeypatch.setenv("SWATH_HOME", str(home))
     with pytest.raises(ConfigError, match=f"{home}/swath.toml cannot be looked at: File name too long"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["a?b", "50%", "a%41b", "ü x#y"])
+def test_a_home_of_any_name_holds_its_own_catalog(tmp_path, name):
+    home = tmp_path / name
+    assert parse_url(Settings(home=home).catalog_url).database == str(home / "swath.db")

@@ -187,6 +187,7 @@ def _build_engine(url: URL) -> Engine:
         )
     except (NoSuchModuleError, ImportError, ArgumentError) as exc:
         raise ConfigError(f"catalog {describe(url)} cannot be used here: its driver or address is wrong") from exc
+    event.listen(engine, "do_connect", _connect_postgres)
     event.listen(engine, "connect", _prepare_postgres)
     return engine
 
@@ -208,6 +209,13 @@ def _begin_sqlite(conn: Connection) -> None:
     if not options.get("sqlite_foreign_keys", True):
         conn.exec_driver_sql("PRAGMA foreign_keys = OFF")
     conn.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
+
+
+def _connect_postgres(dialect: object, record: object, args: list[Any], options: dict[str, Any]) -> Any:
+    from services.core.catalog.patient import PatientConnection
+
+    del dialect, record
+    return PatientConnection.connect(*args, **options)
 
 
 def _prepare_postgres(dbapi_connection: Any, record: object) -> None:

@@ -24,15 +24,23 @@ _BUSY = Fault(
 _SLOW = Fault(DatabaseUnavailableError, "took too long to answer and the statement was cancelled", transient=True)
 _FULL = Fault(StorageUnavailableError, "has no space left on its disk; free some and try again")
 _CROWDED = Fault(
-    DatabaseUnavailableError, "has no connection left; raise max_connections or run fewer workers", transient=True
+    DatabaseUnavailableError,
+    "has no connection left for this user; raise its limit or run fewer workers",
+    transient=True,
 )
-_STANDBY = Fault(
-    DatabaseUnavailableError, "is a read-only standby; point the address at the primary server", transient=True
+_CLOSED = Fault(
+    DatabaseUnavailableError, "takes no connections now; its owner has closed it (ALLOW_CONNECTIONS)", transient=True
+)
+_UNWRITABLE = Fault(
+    DatabaseUnavailableError,
+    "is read-only; point the address at the primary server, and look at default_transaction_read_only",
+    transient=True,
 )
 _COLLIDED = Fault(DatabaseUnavailableError, "is too contended: transactions keep colliding", transient=True)
 _SERVER_IO = Fault(StorageUnavailableError, "cannot read or write its files; look at its disk")
 _LOGIN = Fault(ConfigError, "refuses this user or password; check them, and pg_hba.conf")
 _NO_DATABASE = Fault(ConfigError, "does not exist on its server; create it, or correct the address")
+_NO_SCHEMA = Fault(ConfigError, "has no schema to keep tables in; look at the search_path of this user and database")
 _NO_RIGHT = Fault(ConfigError, "does not give this user the rights it needs; the user must own the database")
 _NO_TABLE = Fault(ConfigError, "lacks a table or column of this version; somebody changed it by hand")
 _OPTION = Fault(ConfigError, "has an option in its address that the driver does not know")
@@ -66,11 +74,12 @@ _POSTGRES = {
     "53300": _CROWDED,
     "40": _COLLIDED,  # serialization failure, deadlock
     "55P03": _BUSY,
-    "25006": _STANDBY,
+    "25006": _UNWRITABLE,
     "25P03": _SLOW,  # idle in transaction
     "58": _SERVER_IO,
     "28": _LOGIN,
     "3D000": _NO_DATABASE,
+    "3F000": _NO_SCHEMA,
     "42501": _NO_RIGHT,
     "42P01": _NO_TABLE,
     "42703": _NO_TABLE,
@@ -85,11 +94,12 @@ _LIBPQ = (
     ("no pg_hba.conf entry", _LOGIN),
     ("authentication failed", _LOGIN),
     ("is not permitted to log in", _LOGIN),
-    ('role "', _LOGIN),  # does not exist
-    ("permission denied for database", _NO_RIGHT),
     ("too many clients", _CROWDED),
     ("too many connections", _CROWDED),
     ("remaining connection slots", _CROWDED),
+    ("not currently accepting connections", _CLOSED),
+    ('role "', _LOGIN),  # does not exist
+    ("permission denied for database", _NO_RIGHT),
     ('database "', _NO_DATABASE),  # does not exist
     ("certificate", _TLS),
     ("does not support ssl", _TLS),

@@ -190,9 +190,11 @@ class Ledger:
         """
 
         def work(conn: Connection) -> None:
-            if run_rows.read_state(conn, run_id) is not RunState.PUBLISHED:
+            published = run_rows.read_state(conn, run_id) is RunState.PUBLISHED
+            # Whoever made the product may have died before it could say that the run is published.
+            made = conn.execute(delete(products).where(products.c.run_id == run_id)).rowcount
+            if not (published or made):
                 return
-            conn.execute(delete(products).where(products.c.run_id == run_id))
             outcomes.await_lost(conn, run_id)
             conn.execute(
                 update(runs)

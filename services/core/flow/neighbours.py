@@ -95,6 +95,11 @@ class Apply:
             raise ContractError(
                 f"{self.label} turned (C, H, W) = {values.shape} into {result.shape}; it must keep height and width"
             )
+        if len(result) != (wanted := len(self.bands) or len(values)):
+            raise ContractError(
+                f"{self.label} turned {len(values)} bands into {len(result)}, where {wanted} are expected; name those "
+                "it makes in `bands`"
+            )
         valid = None
         if source.valid is not None:
             hidden = np.pad(~source.valid, margins, mode="edge").astype(np.float32)

@@ -12,6 +12,9 @@ from services.core.flow.operators import Need
 from services.core.flow.tile import Bench, Layer, Pixels, Tile
 from services.core.grid import Window
 
+#: Many small weights in float32 add up to a little more or less than what they are.
+_HALF = 0.5 - 1e-5
+
 
 @dataclass(frozen=True, slots=True)
 class Resample:
@@ -23,7 +26,7 @@ class Resample:
 
     ratio: float
     name: ClassVar[str] = "resample"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def layer(self, inputs: tuple[Layer, ...]) -> Layer:
         source = inputs[0]
@@ -57,7 +60,7 @@ class Resample:
         total = _along_cols(_along_rows(values, rows, row_weight), cols, col_weight)
         share = _along_cols(_along_rows(weight, rows, row_weight), cols, col_weight)[0]
         data = np.divide(total, share, out=np.zeros_like(total), where=share > 0)
-        valid = None if source.valid is None else share >= 0.5
+        valid = None if source.valid is None else share >= _HALF
         return Tile(window=out, data=data, valid=valid)
 
     def _taps(self, first: int, count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

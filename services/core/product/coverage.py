@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.core.errors import CoverageError
 from services.core.product.spec import ProductSpec
@@ -45,11 +44,6 @@ class Coverage:
         return {**counts, "valid_fraction": self.valid_fraction, "masked_tiles": tiles}
 
 
-def _sides(length: int, tile_px: int) -> NDArray[np.float64]:
-    """Pixels of each tile along one axis; the last may be smaller."""
-    return np.diff(np.append(np.arange(0, length, tile_px), length)).astype(np.float64)
-
-
 class CoverageCount:
     """Check blocks on their way to the product, and count."""
 
@@ -59,7 +53,7 @@ class CoverageCount:
         self._states = np.zeros(3, np.int64)
         self._valid_px = 0.0
         self._masked: list[MaskedTile] = []
-        self._heights, self._widths = (_sides(length, spec.grid.tile_px) for length in spec.grid.shape)
+        self._heights, self._widths = np.array(spec.grid.heights()), np.array(spec.grid.widths())
 
     def watch(self, blocks: Iterable[UnitBlock]) -> Iterator[UnitBlock]:
         """The same blocks, each checked first; call `finish` after the last.

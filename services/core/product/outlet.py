@@ -93,13 +93,12 @@ class FolderOutlet:
                 shutil.move(folder / name, partial / name)
                 sync_path(partial / name)
             sync_path(partial)
-            if replace:
-                shutil.rmtree(broken, ignore_errors=True)
-                final.rename(broken)
+            if final.is_dir():
+                _clear_away(broken, final)  # of a process that died in this very place
+                if replace:
+                    final.rename(broken)
             _rename(partial, final)
-            if replace:
-                _keep_guests(broken, final)
-            shutil.rmtree(broken, ignore_errors=True)
+            _clear_away(broken, final)
             sync_path(self._root)
 
 
@@ -172,11 +171,14 @@ def _lock(handle: int, partial: Path) -> None:
         raise RunClaimedError(f"another process has just published this run into {partial.parent}; try again")
 
 
-def _keep_guests(broken: Path, final: Path) -> None:
-    """Take along what others have put beside a product's files."""
+def _clear_away(broken: Path, final: Path) -> None:
+    """Remove a damaged product, but take along what others have put beside its files."""
+    if not broken.is_dir():
+        return
     for guest in broken.iterdir():
         if guest.name not in FILES:
             guest.rename(final / guest.name)
+    shutil.rmtree(broken, ignore_errors=True)
 
 
 def _rename(partial: Path, final: Path) -> None:

@@ -4,9 +4,7 @@ The blocks are read once and not kept, so memory does not grow with the scene.
 """
 
 import hashlib
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from services.core.records import Product
 from services.core.settings import Settings
 from services.core.storage import ObjectStore
 from services.core.storage.files import local_errors
+from services.core.storage.temporary import temporary_folder
 from services.core.unit import UnitBlock
 
 #: GDAL's own default is a twentieth of the machine. Windows of a map cover whole blocks, or nearly, so none waits long.
@@ -80,7 +79,7 @@ def publish(
     """
     outlet, run_id = open_outlet(out, settings), parse_run_id(spec.run.id)
     href = f"{outlet.store.uri}/{run_id}"
-    with _workshop(scratch) as folder:
+    with temporary_folder(scratch, "product-") as folder:
         coverage = _write_answers(spec, blocks, folder)
         files = {name: read_facts(folder / name) for name in (MAP, TILES)}
         earlier = _published(outlet, run_id, files)
@@ -154,16 +153,6 @@ def _write_documents(spec: ProductSpec, coverage: Coverage, files: dict[str, Fil
         manifest = build_manifest(spec, coverage, {**files, ITEM: read_facts(folder / ITEM)})
         (folder / MANIFEST).write_bytes(manifest.encode())
     return manifest
-
-
-@contextmanager
-def _workshop(scratch: Path) -> Iterator[Path]:
-    """A folder of this attempt's own in `scratch`."""
-    with local_errors(str(scratch), writing=True):
-        scratch.mkdir(parents=True, exist_ok=True)
-        workshop = tempfile.TemporaryDirectory(prefix="product-", dir=scratch, ignore_cleanup_errors=True)
-    with workshop as folder:
-        yield Path(folder)
 
 
 def _published(outlet: Outlet, run_id: str, files: dict[str, FileFacts]) -> Manifest | None:

@@ -20,8 +20,10 @@ from services.core.raster.projjson import crs_projjson
 from services.core.records import Scene
 
 _DEGREES = "EPSG:4326"
-#: Points along each side of a box that is carried into another projection.
-_EDGE_STEPS = 20
+#: Points along each side of a box that is carried into another projection, at first and at most.
+_EDGE_STEPS, _MOST_STEPS = 20, 320
+#: How much a scene's own box is widened, as a share of its sides: it was made from points of the scene's edge.
+_MARGIN = 0.1
 #: A share of a pixel that is only rounding: two windows that meet at a seam of the Earth do not overlap there.
 _ROUNDING_PX = 1e-6
 #: Projections in which the Earth is a band that can be unrolled on and on: y says the latitude alone.
@@ -86,18 +88,14 @@ def spot_of(scene: Scene, lon: float, lat: float) -> tuple[float, float]:
 def window_of_bbox(scene: Scene, bbox: BBox) -> Window:
     """The pixels that a box of (west, south, east, north) in WGS84 degrees touches, cut at the scene's edge.
 
-    The box is carried over as a net of points, because straight edges in degrees are bent in most projections.
+    The box is carried over as a net of points, because straight edges in degrees are bent in most projections; a finer
+    net, until that changes no pixel.
 
     Raises:
         WindowError: The box and the scene share no pixel, or pixels at both ends of a scene that goes round the Earth.
         GeoreferenceError: The scene is not of the Earth.
     """
-    west, south, east, north = bbox
-    east += 360.0 if east < west else 0.0  # over the antimeridian
-    steps = [step / _EDGE_STEPS for step in range(_EDGE_STEPS + 1)]
-    lons = [west + (east - west) * x for x in steps for _ in steps]
-    lats = [south + (north - south) * y for _ in steps for y in steps]
-    found = [window for places in _turns(scene, lons, lats) if (window := _window(places, scene.shape)) is not None]
+    found = [window for part in _near_parts(scene, bbox) for window in _settled_windows(scene, part)]
     if not found:
         raise WindowError(f"the box {list(bbox)} is outside {scene.title}, which covers {scene.bbox}")
     joined, *others = sorted(found, key=lambda window: window.col_off)
@@ -109,6 +107,43 @@ def window_of_bbox(scene: Scene, bbox: BBox) -> Window:
             )
         joined = joined.hull(window)
     return joined
+
+
+def _near_parts(scene: Scene, bbox: BBox) -> list[BBox]:
+    """The parts of a box that are near the scene: a net over half the Earth has no point in a small one.
+
+    Longitudes may pass 180 degrees here. The whole box, where the scene's own is not known.
+    """
+    west, south, east, north = bbox
+    east += 360.0 if east < west else 0.0  # over the antimeridian
+    if scene.bbox is None:
+        return [(west, south, east, north)]
+    first, low, last, high = scene.bbox
+    last += 360.0 if last < first else 0.0
+    wide, tall = _MARGIN * (last - first), _MARGIN * (high - low)
+    south, north = max(south, low - tall), min(north, high + tall)
+    sides = [(max(west, first - wide + turn), min(east, last + wide + turn)) for turn in (-360.0, 0.0, 360.0)]
+    return [(left, south, right, north) for left, right in sides if left <= right and south <= north]
+
+
+def _settled_windows(scene: Scene, box: BBox) -> list[Window]:
+    """What a net over the box encloses of the scene, once for each turn round the Earth that does."""
+    steps, windows = _EDGE_STEPS, _net_windows(scene, box, _EDGE_STEPS)
+    while steps < _MOST_STEPS:
+        steps *= 2
+        before, windows = windows, _net_windows(scene, box, steps)
+        if windows == before:
+            break
+    return windows
+
+
+def _net_windows(scene: Scene, box: BBox, count: int) -> list[Window]:
+    west, south, east, north = box
+    steps = [step / count for step in range(count + 1)]
+    lons = [west + (east - west) * x for x in steps for _ in steps]
+    lats = [south + (north - south) * y for _ in steps for y in steps]
+    windows = (_window(places, scene.shape) for places in _turns(scene, lons, lats))
+    return [window for window in windows if window is not None]
 
 
 def _turns(scene: Scene, lons: Sequence[float], lats: Sequence[float]) -> Iterator[list[tuple[float, float]]]:

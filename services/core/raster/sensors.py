@@ -66,6 +66,8 @@ _LAUNCHED = {
 }
 _ENDED = {Sensor.TM: datetime(2024, 1, 19, tzinfo=UTC)}
 _CODE = re.compile(r"(?:^|[^A-Z0-9])(?:(SR|ST)_)?(B0*(\d{1,2})(A|_VCID_[12])?)(?![A-Z0-9])", re.IGNORECASE)
+#: With a zero before its number; `B0` is somebody's first band.
+_PADDED = re.compile(r"B0+[1-9]")
 _LEVEL_1C = re.compile(
     r"(?:^|[^A-Z0-9])S2[A-D]?[-_ ](?:MSI[-_ ]?)?L1C|MSIL1C|sentinel[-_ ]?2.*L(?:evel)?[-_ ]?1C", re.IGNORECASE
 )
@@ -129,7 +131,7 @@ def pick_sensor(codes: Collection[BandCode], *, said: Iterable[str], acquired_at
             if pattern.search(text):
                 return sensor
     have = {code.code for code in codes}
-    if any(code.written.startswith("B0") for code in codes) or have & {"B8A", "B12"}:
+    if any(_PADDED.match(code.written) for code in codes) or have & {"B8A", "B12"}:
         return Sensor.MSI
     if any(code.product for code in codes) and "B6" in have:
         return Sensor.OLI

@@ -119,7 +119,8 @@ class MapWriter:
             check_written(self._path)
             source = self._path
             if self._spec.repeat_px > 1:
-                source = magnify(source, self._spec.shape, self._spec.repeat_px)
+                with writing(self._path):
+                    source = magnify(source, self._spec.shape, self._spec.repeat_px)
             make_cog(source, path, resampling=self._spec.resampling)
         finally:
             self.close()

@@ -79,21 +79,23 @@ def _scene_spec(scene: Scene, dtype: str, *, masked: bool) -> MapSpec:
         transform=scene.transform,
         dtype=dtype,
         descriptions=tuple(band.name for band in scene.bands),
-        nodata=None if masked else _common_nodata([band.nodata for band in scene.bands]),
+        nodata=None if masked else _common_nodata([band.nodata for band in scene.bands], np.dtype(dtype)),
         scales=tuple(band.scale for band in scene.bands),
         offsets=tuple(band.offset for band in scene.bands),
         tags=tags,
     )
 
 
-def _common_nodata(values: Sequence[float | None]) -> float | None:
-    """The one number a TIFF may declare, where all bands agree on it."""
+def _common_nodata(values: Sequence[float | None], dtype: np.dtype[Any]) -> float | None:
+    """The one number a TIFF may declare: all bands agree on it, and its type has it."""
     first = values[0]
     if first is None or not all(
         value == first or (value is not None and math.isnan(value + first)) for value in values
     ):
         return None
-    return first
+    if dtype.kind == "f":
+        return first if not math.isfinite(first) or abs(first) <= np.finfo(dtype).max else None
+    return first if math.isfinite(first) and np.iinfo(dtype).min <= first <= np.iinfo(dtype).max else None
 
 
 def _strips(shape: tuple[int, int], pixel_bytes: int) -> Iterator[Window]:
