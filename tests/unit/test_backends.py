@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from services.core.errors import BackendUnavailableError, ContractError, PackageError
 from services.core.model.backends import Backend, Library, Precision, open_backend
 from services.core.model.batching import _FIRST_CALL, Chips, FixedBatches, Probabilities, batch_size
 from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage, shipped_package
-from tests.models import CLASSES, make_classifier, make_package, network_files
+from services.core.model.package_save import save_package
+from services.training.export import onnx_bytes
+from tests.models import CLASSES, PICTURE_CLASSES, make_classifier, make_package, network_files
 
 LIBRARIES: tuple[Library, ...] = ("openvino", "onnxruntime", "torch")
 ROOT = Path(__file__).resolve().parents[2]
@@ -257,6 +261,53 @@ def test_large_chips_go_alone_where_a_thread_would_have_nothing_to_do(count: int
 @pytest.mark.parametrize("network", [Network(drift=1e-6), Network(singly=False)])
 def test_chips_never_go_singly_where_that_changes_an_answer(network: Network, chip_px: int) -> None:
     assert answered(network, 9, chip_px=chip_px) == [8, 8]
+
+
+def test_where_a_chips_place_in_a_batch_shows_every_chip_goes_alone() -> None:
+    class Placed(Network):
+        def __call__(self, chips: Chips) -> Probabilities:
+            return super().__call__(chips) + np.arange(len(chips), dtype=np.float32)[:, None] * np.float32(1e-3)
+
+    assert answered(Placed(), 9) == [1] * 9
+    with pytest.raises(PackageError, match="whole batches only"):
+        FixedBatches(contract_of("classification", 64), threads=1, run=Placed(singly=False))
+
+
+def test_every_call_begins_where_vectors_begin() -> None:
+    places = set()
+
+    def run(chips: Chips) -> Probabilities:
+        places.add(chips.__array_interface__["data"][0] % 64)
+        return np.zeros((len(chips), 10), np.float32)
+
+    batches = FixedBatches(contract_of("classification", 16), threads=1, run=run)
+    room = np.zeros(8 * 3 * 16 * 16 + 16, np.float32)
+    for offset in range(16):
+        for count in (1, 8):
+            batches.predict(room[offset : offset + count * 768].reshape(count, 3, 16, 16))
+    assert places == {0}
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_sums_that_begin_at_odd_addresses_depend_on_no_neighbour(tmp_path: Path, name: Library) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(3, len(PICTURE_CLASSES))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            small = nn.functional.interpolate(x, size=(17, 23), mode="bicubic")  # 1564 bytes a band
+            answers: torch.Tensor = self.head(small.mean((2, 3)))
+            return answers
+
+    package = make_classifier(tmp_path / "chance", second_look=None)
+    graph = onnx_bytes(Odd(), bands=3, chip_px=64)
+    files = {file: package.read(file) for file in package.files} | {"model.onnx": graph}
+    backend = open_backend(save_package(tmp_path / "odd", files), name=name)
+    chips = make_chips(package, 40)
+    together = backend.predict(chips)
+    for alone in (np.concatenate([backend.predict(chip[None]) for chip in chips]), backend.predict(chips[::-1])[::-1]):
+        np.testing.assert_array_equal(alone, together)
 
 
 def answered(network: Network, count: int, *, chip_px: int = 64, threads: int = 1) -> list[int]:

@@ -1,15 +1,17 @@
 """Batches of a fixed size, single chips where that gives the same answer, and cores kept busy by one-thread calls.
 
 Why: a library may pick another kernel, and so other last digits, for another batch size. With the size fixed by the
-network's contract, and a chip's answer the same at every place in the batch (tests prove it bit for bit), a map does
-not depend on how work was grouped. A lone chip in a batch of 8 costs as much as 8, so where the library answers it bit
-for bit alike by itself, which is tried on noise, it goes by itself. Independent one-thread calls beat one many-thread
-call (numbers in docs/models.md).
+network's contract, and a chip's answer the same at every place in the batch, a map does not depend on how work was
+grouped. The places are tried when a network is opened: where sums inside it begin at an address that vectors do not,
+they are added in another order, and then every chip goes by itself for good. A lone chip in a batch of 8 costs as much
+as 8, so where the library answers it bit for bit alike by itself, which is tried on noise, it goes by itself.
+Independent one-thread calls beat one many-thread call (numbers in docs/models.md).
 
 Where the contract asks for it, a doubtful chip is looked at again from all sides. That too depends on nothing but the
 chip.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +34,10 @@ _CALL_CHIPS = 8
 #: From this side on a chip costs alone what it costs in a batch, give or take 4 % (docs/models.md, "Threads").
 _ALONE_PX = 128
 
-#: Held for a library's first call. OpenVINO 2026.4's binding hangs for good if two threads make their first calls at
+#: Where libraries' vectors begin, at most: sums over other addresses may be added in another order.
+_ALIGNED = 64
+
+#: Held for a library's first calls. OpenVINO 2026.4's binding hangs for good if two threads make their first calls at
 #: once: one holds the GIL and waits for a C++ guard (pybind11's numpy API, imported on first use), whose owner waits
 #: for the GIL. After one call there is nothing left to race for.
 _FIRST_CALL = threading.Lock()
@@ -49,7 +54,7 @@ class FixedBatches:
     def __init__(
         self, contract: Contract, *, threads: int, run: Callable[[Chips], Probabilities], singly: bool = True
     ) -> None:
-        """Makes the first call, so that a network which breaks its contract is refused before any work.
+        """Makes the first calls, so that a network which breaks its contract is refused before any work.
 
         Args:
             contract: What the network promises.
@@ -62,17 +67,18 @@ class FixedBatches:
         """
         self._contract = contract
         self._run = run
-        self._size = batch_size(contract)
+        self._size = batch_size(contract)  # 1 for good where places in a batch turn out to matter
         self._threads = threads
         self._may_go_singly = singly
         self._lock, self._callers = threading.Lock(), 0
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
+        noise = np.random.default_rng(0).standard_normal((self._size, *self._chip_shape()), np.float32)
         with _FIRST_CALL:
-            self._checked(np.zeros((self._size, *self._chip_shape()), np.float32))
+            answers = self._settle_size(noise)
         #: Whether single chips are answered as in a batch. Found out beside the first work, which need not wait for it:
         #: the answers are the same before and after.
-        self.trial = self._pool.submit(self._answers_singly)
+        self.trial = self._pool.submit(self._answers_singly, noise, answers)
 
     def predict(self, chips: Chips) -> Probabilities:
         """(N, C, h, w) -> (N, K) or (N, K, h, w).
@@ -141,13 +147,17 @@ class FixedBatches:
 
     def _answer(self, chips: Chips) -> Probabilities:
         """Of at most a batch of chips."""
-        size = 1 if len(chips) == 1 and self._singly() else self._size
+        return self._asked(chips, 1 if len(chips) == 1 and self._singly() else self._size)
+
+    def _asked(self, chips: Chips, size: int) -> Probabilities:
+        """Of chips in one call of this size, which is filled up with zeros."""
         # Whole and always in the same place: fresh megabytes would be mapped and cleared for every call.
         if not hasattr(self._local, "batch"):
-            self._local.batch = np.empty((self._size, *self._chip_shape()), np.float32)
+            self._local.batch = _aligned((self._size, *self._chip_shape()))
         batch: Chips = self._local.batch[:size]
+        aligned = chips.__array_interface__["data"][0] % _ALIGNED == 0
         # Strides tell more than numpy's flag, which calls a reversed array of one chip contiguous.
-        if len(chips) == size and chips.strides == batch.strides and chips.flags.carray:
+        if len(chips) == size and chips.strides == batch.strides and chips.flags.carray and aligned:
             return self._checked(chips)
         batch[: len(chips)] = chips
         batch[len(chips) :] = 0
@@ -156,17 +166,29 @@ class FixedBatches:
     def _singly(self) -> bool:
         return self.trial.done() and self.trial.result()
 
-    def _answers_singly(self) -> bool:
+    def _settle_size(self, noise: Chips) -> Probabilities:
+        """Whole batches, or for good single chips if their place shows in their answers; what the noise is answered."""
+        answers = self._asked(noise, self._size)
+        if self._size == 1:
+            return answers
+        places = max(1, self._size // 2 - 1)  # 3 of 8: to another alignment, and most to the other half as well
+        rolled = self._asked(np.roll(noise, places, axis=0), self._size)
+        if not np.array_equal(np.roll(answers, places, axis=0), rolled, equal_nan=True):
+            self._size = 1
+            del self._local.batch
+            self._asked(noise[:1], 1)  # a graph that takes whole batches only has no size left, and is refused here
+        return answers
+
+    def _answers_singly(self, noise: Chips, together: Probabilities) -> bool:
         if self._size == 1:
             return True
         if not self._may_go_singly:
             return False
-        noise = np.random.default_rng(0).standard_normal((self._size, *self._chip_shape()), np.float32)
         try:
-            alone = [self._checked(chip[None])[0] for chip in noise]
+            alone = [self._asked(chip[None], 1)[0] for chip in noise]
         except PackageError:  # a graph that takes whole batches only
             return False
-        return np.array_equal(np.stack(alone), self._checked(noise))
+        return np.array_equal(np.stack(alone), together)
 
     def _chip_shape(self) -> tuple[int, int, int]:
         """(C, h, w)."""
@@ -186,3 +208,12 @@ class FixedBatches:
                 "which is not what its contract says"
             )
         return answer
+
+
+def _aligned(shape: tuple[int, ...]) -> Chips:
+    """An array whose first number lies where vectors begin; numpy's own may lie 16 bytes from there."""
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
+    room = np.empty(size + _ALIGNED, np.uint8)
+    start = -room.__array_interface__["data"][0] % _ALIGNED
+    chips: Chips = room[start : start + size].view(np.float32).reshape(shape)
+    return chips
