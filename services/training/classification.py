@@ -127,7 +127,7 @@ def cross_validate(
 
 
 def _check_enough(images: LabelledImages, plan: ImagePlan, parts: Sequence[Indices]) -> None:
-    """Without each part there must be a batch to learn from, and in it an image to be judged by."""
+    """Without each part there must be a batch to learn from, and of every class an image in the part and outside it."""
     sizes, batch = [len(part) for part in parts], plan.schedule.batch
     least = len(images) - max(sizes)
     if least < batch:
@@ -135,8 +135,14 @@ def _check_enough(images: LabelledImages, plan: ImagePlan, parts: Sequence[Indic
             f"{len(images)} images are too few: less those that judge, {least} are left to learn from, and {batch} are "
             "learned from at once; bring more"
         )
-    if min(sizes) == 0:
-        raise RequestError(f"{len(parts)} folds are more than any class has images; ask for fewer, or bring more")
+    counts = np.bincount(images.labels, minlength=len(images.classes))
+    few, needed = int(counts.argmin()), max(2, len(parts))
+    if counts[few] < needed:
+        wish = "bring more" if needed == 2 else "ask for fewer folds, or bring more"
+        raise RequestError(
+            f"class {images.classes[few]} has too few images ({counts[few]}): {needed} are the least of which each part "
+            f"that judges gets one and leaves one to learn from; {wish}"
+        )
 
 
 def _train_without(

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import lzma
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -77,7 +78,8 @@ def read_labelled_images(source: Path) -> LabelledImages:
         UnreadableSceneError: An image, or the zip itself, is damaged.
         StorageRefusedError: It may not be read.
     """
-    with _opened(source) as found:
+    with _opened(source) as found, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # images that large are refused in a sentence
         paths = _by_name(found)
         names = sorted(paths)
         if not names:
@@ -161,11 +163,12 @@ def _list_folder(root: Path) -> _Listing:
 
 def _list_zip(archive: zipfile.ZipFile) -> _Listing:
     """Sizes as the directory of the zip states them; more than that is never unpacked, and a lie is a bad checksum."""
-    files = [info for info in archive.infolist() if not info.is_dir()]
+    entries = [info for info in archive.infolist() if info.filename]  # zipfile stumbles over one without a name
+    files = [info for info in entries if not info.is_dir()]
     sizes = {info.filename: info.file_size for info in files}
     if len(sizes) < len(files):
         raise RequestError(f"{Path(archive.filename or '').name} holds a file twice; pack it anew")
-    folders = {info.filename.rstrip("/") for info in archive.infolist() if info.is_dir()}
+    folders = {info.filename.rstrip("/") for info in entries if info.is_dir()}
     return _Listing(sizes, frozenset(folders))
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from services.core.errors import RequestError
 from services.core.flow.execute import compute
 from services.core.flow.flow import Flow
 from services.core.grid import TileGrid, Window
 from services.core.model.contract import Contract, ModelClass
-from services.core.model.mlm import ModelFacts, build_item
 from services.core.model.package import ModelPackage
 from services.core.model.package_save import save_package
 from services.core.model.statistics import Tally
@@ -23,7 +23,7 @@ from services.core.raster.open import open_scene
 from services.core.records import Scene
 from services.core.scene_bench import SceneBench
 from services.core.version import code_version
-from services.training.figures import json_bytes
+from services.training.threshold_card import threshold_card, threshold_files
 
 Scores = NDArray[np.float64]  #: (T,), one per tile
 
@@ -59,12 +59,14 @@ def train_threshold(
         name: Of the model.
 
     Raises:
-        RequestError: No scene, labels for several scenes, or tiles that do not differ.
+        RequestError: No scene, labels for several scenes or of one class alone, a name that no model may have, or tiles
+            that do not differ.
         UnreadableSceneError, BandMismatchError: A file does not serve.
         PackageError: `out` holds something else.
     """
     if not scenes or (labels is not None and len(scenes) > 1):
         raise RequestError("a threshold is learned from one scene with labels, or from one or more without")
+    draft = _draft(name, tile_px)
     opened = [open_scene([str(path)]) for path in scenes]
     tiled = [score_tiles(scene, tile_px) for scene in opened]
     metrics: dict[str, Any] = {
@@ -77,20 +79,37 @@ def train_threshold(
     else:
         threshold, learned = _learn_labelled(tiled[0], read_class_map(labels, opened[0]), tile_px)
     metrics |= learned
-    contract = Contract(
-        name=name,
-        kind="threshold",
-        bands=(),
-        units="dn",
-        chip_px=tile_px,
-        stride_px=tile_px,
-        classes=DARK_BRIGHT,
-        threshold=threshold,
-    )
+    contract = draft.model_copy(update={"threshold": threshold})
     files = threshold_files(contract, threshold_card(contract, metrics), metrics)
     tally = Tally(contract)
     tally.see_scores(np.concatenate([one.scores for one in tiled]).astype(np.float32))
     return save_package(out, {**files, "statistics.json": tally.statistics().encode()})
+
+
+def _draft(name: str, tile_px: int) -> Contract:
+    """The contract before its threshold is known, so that a bad name costs no training.
+
+    Raises:
+        RequestError: No model may be called so, or no tile be so small.
+    """
+    if tile_px < 1:
+        raise RequestError(f"tiles of {tile_px} px hold nothing; give their side as 1 or more")
+    try:
+        return Contract(
+            name=name,
+            kind="threshold",
+            bands=(),
+            units="dn",
+            chip_px=tile_px,
+            stride_px=tile_px,
+            classes=DARK_BRIGHT,
+            threshold=0.0,
+        )
+    except ValidationError as exc:
+        raise RequestError(
+            f"{name!r} is no name for a model: it takes up to 63 small letters, digits, points and dashes, and begins "
+            "with a letter or digit"
+        ) from exc
 
 
 def score_tiles(scene: Scene, tile_px: int) -> TileScores:
@@ -113,7 +132,7 @@ def score_tiles(scene: Scene, tile_px: int) -> TileScores:
 
 def _learn_unlabelled(scores: Scores) -> tuple[float, dict[str, Any]]:
     """(threshold, what to tell of it)."""
-    threshold = round(otsu_threshold(scores), 6)
+    threshold = _in_few_digits(otsu_threshold(scores), scores)
     how = "Otsu: the split of the scores that leaves each side most alike within itself"
     return threshold, {"how": how, "bright_share": round(float((scores >= threshold).mean()), 4)}
 
@@ -121,13 +140,25 @@ def _learn_unlabelled(scores: Scores) -> tuple[float, dict[str, Any]]:
 def _learn_labelled(tiled: TileScores, classes: NDArray[np.int16], tile_px: int) -> tuple[float, dict[str, Any]]:
     """(threshold, what to tell of it)."""
     bright, known = _label_tiles(classes, tiled.tiles, tile_px)
-    threshold = round(labelled_threshold(tiled.scores[known], bright[known]), 6)
+    if bright[known].all() or not bright[known].any():
+        told = "bright" if bright[known].all() else "dark"
+        raise RequestError(f"the labels call every tile {told}; a threshold is learned from tiles of both kinds")
+    threshold = _in_few_digits(labelled_threshold(tiled.scores[known], bright[known]), tiled.scores)
     right = (tiled.scores[known] >= threshold) == bright[known]
     return threshold, {
         "how": "the split that gets most labelled tiles right",
         "accuracy_on_training_tiles": round(float(right.mean()), 4),
         "bright_share": round(float((tiled.scores >= threshold).mean()), 4),
     }
+
+
+def _in_few_digits(cut: float, scores: Scores) -> float:
+    """Six digits, or as many more as it takes to split the scores as the cut itself does.
+
+    Digits, not decimals: 32 bit numbers without a scale have scores of a millionth.
+    """
+    shorter = (float(f"{cut:.{digits}g}") for digits in range(6, 17))
+    return next((short for short in shorter if np.array_equal(scores >= short, scores >= cut)), cut)
 
 
 def _label_tiles(
@@ -182,43 +213,6 @@ def labelled_threshold(scores: Scores, bright: NDArray[np.bool_]) -> float:
     labels = bright[order]
     right = np.cumsum(~labels)[below - 1] + (labels.sum() - np.cumsum(labels)[below - 1])
     return float(cuts[np.argmax(right)])
-
-
-def threshold_card(contract: Contract, metrics: dict[str, Any]) -> str:
-    """card.md of a threshold."""
-    learned = "\n".join(f"- {title}: {count} tiles" for title, count in metrics["tiles"].items())
-    accuracy = metrics.get("accuracy_on_training_tiles")
-    told = "" if accuracy is None else f" It gets {100 * accuracy:.1f} % of the tiles right it was learned from.\n"
-    return f"""# {contract.name}: a tile is bright or dark
-
-A tile whose score is {contract.threshold:g} or more is bright. The score is the mean over all valid pixels and all
-bands of the tile, times one constant for the scene: its scale, if all bands declare the same one (Landsat and
-Sentinel-2 reflectance), else one over the largest number its integer type holds. It fits any scene.
-
-## Data
-
-Learned from tiles of {contract.chip_px} px that are at least half valid ({metrics["how"]}):
-
-{learned}
-
-{100 * metrics["bright_share"]:.0f} % of them are bright.{told}
-
-## Limits
-
-The smallest example of a model, and a quick look at cloud, snow and sand; not a cloud mask. The threshold belongs to
-its tile size and to scenes like those above: 16 bit numbers without a declared scale give scores near 0, and then every
-tile is dark. Learn your own with `swath train threshold`.
-"""
-
-
-def threshold_files(contract: Contract, card: str, metrics: dict[str, object]) -> dict[str, bytes]:
-    """The files of a threshold package, for `save_package`."""
-    facts = ModelFacts(description=card.splitlines()[0].lstrip("# "), architecture="Threshold on mean intensity")
-    return {
-        "model.json": json_bytes(build_item(contract, facts)),
-        "metrics.json": json_bytes(metrics),
-        "card.md": card.encode(),
-    }
 
 
 def _cuts(ordered: Scores) -> tuple[NDArray[np.intp], Scores]:

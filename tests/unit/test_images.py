@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from services.core.errors import ObjectNotFoundError, RequestError, SwathError, UnreadableSceneError
+from services.training import images as images_module
 from services.training.images import read_labelled_images
 from tests.classifiers import COLOURS, image_bytes, image_files, write_folder, write_zip
 
@@ -124,6 +125,24 @@ def test_an_image_that_would_unpack_to_a_giant_is_refused_before_it_does(tmp_pat
 
     with pytest.raises(RequestError, match="5000x5000 pixels, which is no chip"):
         read_labelled_images(write_zip(tmp_path / "data.zip", {"A/x.png": body.getvalue()}))
+
+
+def test_a_giant_that_pillow_warns_of_is_refused_in_our_words_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)  # one of 16 by 16 pixels is a warning, and here an error
+    monkeypatch.setattr(images_module, "_LARGEST_IMAGE_PX", 100)
+    with pytest.raises(RequestError, match="16x16 pixels, which is no chip"):
+        read_labelled_images(write_zip(tmp_path / "data.zip", image_files()))
+
+
+def test_an_entry_of_a_zip_without_a_name_is_no_image(tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "data.zip", image_files())
+    whole = read_labelled_images(source)
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr("x", b"")
+        archive.filelist[-1].filename = ""  # the directory is written from this when the zip is closed
+    assert read_labelled_images(source).digest == whole.digest
 
 
 @pytest.mark.parametrize(("name", "body"), [("cut.zip", b"PK\x03\x04 and no more"), ("text.zip", b"hello")])

@@ -244,8 +244,15 @@ def test_fewer_images_than_are_learned_from_at_once_are_refused_before_training(
 def test_folds_too_small_or_too_many_are_refused_before_the_first(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="14 are left to learn from"):
         cross_validate(images(30), PLAN, folds=2, work=tmp_path)
-    with pytest.raises(RequestError, match="20 folds are more than any class has images"):
+    with pytest.raises(RequestError, match=r"class dark has too few images \(19\): 20 are.*; ask for fewer folds"):
         cross_validate(images(38), PLAN, folds=20, work=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_of_one_image_is_refused_as_it_cannot_be_learned_and_judged(tmp_path: Path) -> None:
+    one = replace(images(), labels=np.minimum(np.arange(160), 1))
+    with pytest.raises(RequestError, match=r"class dark has too few images \(1\): 2 are the least"):
+        train_images(one, PLAN, work=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

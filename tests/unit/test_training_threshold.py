@@ -12,7 +12,13 @@ from services.core.model.package import load_package
 from services.core.model.statistics import parse_statistics
 from services.core.model.threshold import score_scale
 from services.core.raster.open import open_scene
-from services.training.threshold import labelled_threshold, otsu_threshold, score_tiles, train_threshold
+from services.training.threshold import (
+    _in_few_digits,
+    labelled_threshold,
+    otsu_threshold,
+    score_tiles,
+    train_threshold,
+)
 from tests.scenes import Look, write_scene
 
 HALVES = np.repeat(np.array([[40], [200]], np.uint8), 64, axis=0).repeat(128, axis=1)  # (128, 128): dark above bright
@@ -74,6 +80,39 @@ def test_labels_decide_which_tiles_are_bright(tmp_path: Path) -> None:
     truth = labels(tmp_path, np.where(HALVES == 200, 1, 0))
     package = train_threshold([halves(tmp_path)], tmp_path / "out", labels=truth, tile_px=32)
     assert package.metrics["accuracy_on_training_tiles"] == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "uint32"])
+def test_a_wider_type_splits_the_same_tiles(tmp_path: Path, dtype: str) -> None:
+    pixels = np.kron(np.random.default_rng(0).integers(500, 6000, (4, 4)), np.ones((32, 32)))[None].astype(dtype)
+    scene = write_scene(tmp_path / "scene.tif", Look(shape=(128, 128), names=("red",), dtype=dtype), pixels=pixels)
+    package = train_threshold([scene], tmp_path / "out", tile_px=32)
+    scores = pixels[0, ::32, ::32].ravel() / np.iinfo(dtype).max
+    assert package.metrics["bright_share"] == round(float((scores >= otsu_threshold(scores)).mean()), 4)
+
+
+def test_a_threshold_has_six_digits_or_as_many_as_its_tiles_need() -> None:
+    assert _in_few_digits(0.123456789, np.array([0.1, 0.2])) == 0.123457
+    assert _in_few_digits(1.23456789e-6, np.array([1e-6, 2e-6])) == 1.23457e-6
+    assert _in_few_digits(0.12345675, np.array([0.1234567, 0.1234568])) == 0.1234568
+
+
+@pytest.mark.parametrize(("value", "told"), [(0, "dark"), (1, "bright")])
+def test_labels_of_one_class_alone_are_refused(tmp_path: Path, value: int, told: str) -> None:
+    truth = labels(tmp_path, np.full((128, 128), value))
+    with pytest.raises(RequestError, match=f"call every tile {told}"):
+        train_threshold([halves(tmp_path)], tmp_path / "out", labels=truth, tile_px=32)
+
+
+@pytest.mark.parametrize("name", ["My Model", "a/b", ""])
+def test_a_name_that_no_model_may_have_is_refused_before_a_scene_is_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RequestError, match="is no name for a model"):
+        train_threshold([tmp_path / "none.tif"], tmp_path / "out", name=name)
+
+
+def test_a_tile_without_pixels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="tiles of 0 px"):
+        train_threshold([tmp_path / "none.tif"], tmp_path / "out", tile_px=0)
 
 
 def test_labels_that_name_no_tile_are_refused(tmp_path: Path) -> None:
