@@ -24,7 +24,7 @@ from services.api.refusals import ImageError, TooSlowError
 from services.api.runtime import Runtime, Served
 from services.api.sniff import Kind, sniff
 from services.api.uploads import Upload, read_upload, read_uploads
-from services.core.errors import PackageError, SwathError
+from services.core.errors import SwathError, UnanswerableError
 from services.core.settings import Settings
 
 #: Bytes of an image up to which it is decoded on the event loop: some 40 kB take about a millisecond.
@@ -155,7 +155,10 @@ async def _ask(served: Served, picture: Picture, place: Place | None = None) -> 
 
 def _checked(served: Served, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     if not np.isfinite(probabilities).all():
-        raise PackageError(f"model {served.package.contract.name} answers what is no number")
+        raise UnanswerableError(
+            f"model {served.package.contract.name} has no number for this image (nor, maybe, for any whose pixels are "
+            "all alike); send another"
+        )
     return probabilities
 
 

@@ -140,8 +140,8 @@ def _check_enough(images: LabelledImages, plan: ImagePlan, parts: Sequence[Indic
     if counts[few] < needed:
         wish = "bring more" if needed == 2 else "ask for fewer folds, or bring more"
         raise RequestError(
-            f"class {images.classes[few]} has too few images ({counts[few]}): {needed} are the least of which each part "
-            f"that judges gets one and leaves one to learn from; {wish}"
+            f"class {images.classes[few]} has too few images ({counts[few]}): {needed} are the least of which each "
+            f"part that judges gets one and leaves one to learn from; {wish}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.errors import BackendUnavailableError, ContractError
+from services.core.errors import BackendUnavailableError, ContractError, UnanswerableError
 from services.core.model.backends import Backend, open_backend
 from services.core.model.batching import Chips, Probabilities
 from services.core.model.contract import Contract
@@ -91,9 +91,11 @@ def evaluate_images(package: ModelPackage, images: LabelledImages, backend: Back
 
     Raises:
         ContractError: The images are not what the model takes, or show other classes than it knows.
+        UnanswerableError: The network has no number for one of them.
     """
     truth = _match_classes(package.contract, images)
     answers = predict_images(package.contract, images.pixels, backend)  # (N, K)
+    _check_answered(package.contract, images, answers)
     told = answers.argmax(axis=1)
     count = len(package.contract.classes)
     confusion = np.bincount(truth * count + told, minlength=count**2).reshape(count, count)
@@ -104,6 +106,17 @@ def evaluate_images(package: ModelPackage, images: LabelledImages, backend: Back
         accuracy=Accuracy(confusion=confusion),
         bins=_reliability(answers.max(axis=1), told == truth),
     )
+
+
+def _check_answered(contract: Contract, images: LabelledImages, answers: Probabilities) -> None:
+    """NaN would count as the first class, which is the largest of none."""
+    lost = np.flatnonzero(~np.isfinite(answers).all(axis=1))
+    if len(lost):
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise UnanswerableError(
+            f"model {contract.name} has no number for image {images.names[lost[0]]}{more}, so it cannot be judged by "
+            "these images; mend the network, or leave them out"
+        )
 
 
 def predict_images(contract: Contract, pixels: NDArray[np.uint8], backend: Backend) -> Probabilities:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from services.core.model.preprocess import Pixels, Valid
 
 _CHIP_PX = 128
+_STEP_PX = 4  #: a segmentation halves its chips twice, so their sides are multiples of this
 _PART = 256  #: chips answered at a time
 #: What a package must meet to list bf16.
 _LEAST_AGREEMENT, _MOST_DIFFERENCE = 0.99, 0.05
@@ -58,7 +59,9 @@ def bf16_agreement(network: nn.Module, pixels: Pixels, part: Valid) -> Agreement
     rows, cols = np.nonzero(part)
     top, left = int(np.median(rows)) - _CHIP_PX // 2, int(np.median(cols)) - _CHIP_PX // 2
     top, left = max(top, 0), max(left, 0)
-    return agreement(network, torch.from_numpy(pixels[None, :, top : top + _CHIP_PX, left : left + _CHIP_PX].copy()))
+    chip = pixels[:, top : top + _CHIP_PX, left : left + _CHIP_PX]  # less where the scene ends
+    height, width = (side // _STEP_PX * _STEP_PX for side in chip.shape[1:])
+    return agreement(network, torch.from_numpy(chip[None, :, :height, :width].copy()))
 
 
 def agreement(network: nn.Module, chips: Tensor) -> Agreement:

@@ -95,6 +95,22 @@ def plan_split(shape: tuple[int, int], *, margin_px: int) -> Split:
     return Split(train=~near, validation=validation, test=test)
 
 
+def check_labelled(labels: Labels, split: Split) -> None:
+    """Raise unless every part has pixels whose class is known: what cannot be judged is not worth learning.
+
+    Raises:
+        RequestError: One has none.
+    """
+    parts = {
+        "testing (its upper middle and lower left ninths)": split.test,
+        "validation (its right ninth in the middle)": split.validation,
+        "training (what is left of it)": split.train,
+    }
+    for name, part in parts.items():
+        if not (part & (labels != UNLABELLED)).any():
+            raise RequestError(f"the truth labels no pixel of the part of the scene that is for {name}; label some")
+
+
 def normalised(labelled: LabelledScene, contract: Contract, seen: Valid) -> Pixels:
     """(C, H, W) as the network gets it in a batch run; pixels not in `seen` are as if they were nodata."""
     norm = plan_normalisation(contract, labelled.bands)

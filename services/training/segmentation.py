@@ -27,7 +27,7 @@ from services.training.figures import json_bytes
 from services.training.fit import FitPlan, FitSamples, Progress, fit
 from services.training.precision import bf16_agreement
 from services.training.recipe import LANDCOVER_L7, Recipe
-from services.training.samples import LabelledScene, Split, normalised, plan_split, read_labelled
+from services.training.samples import LabelledScene, Split, check_labelled, normalised, plan_split, read_labelled
 from services.training.statistics import training_statistics
 
 _NETWORK = "small-unet"
@@ -75,6 +75,7 @@ def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath
     start = time.perf_counter()
     labelled = read_labelled(image, truth, contract=recipe.draft(), first_class=recipe.first_class)
     split = plan_split(labelled.scene.shape, margin_px=RECEPTIVE_RADIUS_PX + 1)
+    check_labelled(labelled.labels, split)
     contract = _learn_scaling(recipe, labelled, split)
     plan = FitPlan(
         seed=seed, epochs=epochs, classes=len(contract.classes), weight_power=recipe.weight_power, progress=progress

@@ -13,7 +13,9 @@ import pytest
 import rasterio
 from structlog.testing import capture_logs
 
+from services.api import predict
 from services.api.app import create_app
+from services.core.errors import PackageError
 from services.core.model.package import ModelPackage
 from services.core.settings import Settings
 from services.core.site import open_site
@@ -89,15 +91,26 @@ def test_one_bad_image_does_not_spoil_the_batch(client):
     assert second["problem"]["status"] == 422
 
 
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # of the network, on purpose
-def test_what_fails_here_with_one_image_of_a_batch_is_in_the_log(tmp_path):
-    broken = make_classifier(tmp_path / "broken", std=(1e-38, 1e-38, 1e-38))  # answers what is no number
-    with serve(broken, tmp_path / "home") as client, capture_logs() as lines:
+def test_what_fails_here_with_one_image_of_a_batch_is_in_the_log(client, monkeypatch):
+    def fail(*_):
+        raise PackageError("the weights went away")
+
+    monkeypatch.setattr(predict, "_checked", fail)
+    with capture_logs() as lines:
         batch = client.post("/predict/batch", files=[("files", ("x.jpg", encode(make_pixels()), JPEG))] * 2).json()
     assert [item["problem"]["status"] for item in batch["results"]] == [500, 500]
     failures = [line for line in lines if line["event"] == "request failed"]
     assert [line["request_id"] for line in failures] == [batch["request_id"]] * 2
-    assert "no number" in failures[0]["error"]
+    assert "went away" in failures[0]["error"]
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # of the network, on purpose
+def test_an_image_without_an_answer_is_refused_in_a_sentence(tmp_path):
+    numberless = make_classifier(tmp_path / "numberless", mean=(1e30,) * 3, std=(1e-30,) * 3)
+    with serve(numberless, tmp_path / "home") as client:
+        response = ask(client, encode(make_pixels()))
+    assert (response.status_code, response.json()["type"]) == (422, "urn:swath:problem:image")
+    assert "has no number for this image" in response.json()["detail"]
 
 
 def test_a_batch_of_too_many_images_is_refused(client):

@@ -15,10 +15,14 @@ from services.api.batcher import Batcher, QueueLimits
 from services.api.images import PictureRules
 from services.api.metrics import Metrics
 from services.api.predict import _answer
+from services.api.problems import problem_of
 from services.api.refusals import BusyError
 from services.api.runtime import Served
 from services.api.uploads import Upload
+from services.core.errors import UnanswerableError
+from services.core.model.backends import Backend
 from services.core.model.batching import Chips, Probabilities
+from services.core.model.package import ModelPackage
 from tests.models import PICTURE_CLASSES, make_classifier
 from tests.served import encode, make_pixels
 
@@ -38,20 +42,42 @@ class Closed:
         return np.full((len(chips), len(PICTURE_CLASSES)), 1 / len(PICTURE_CLASSES), np.float32)
 
 
+def serving(package: ModelPackage, network: Backend) -> Served:
+    limits = QueueLimits(chips=256, wait_s=60)
+    return Served(
+        package=package,
+        stage=None,
+        backend=network,
+        batcher=Batcher(network, package.contract, threads=1, limits=limits, metrics=Metrics()),
+        pictures=PictureRules(package.contract),
+        template=AnswerTemplate(package.contract, digest=package.digest, stage=None),
+    )
+
+
+@pytest.mark.parametrize("side", [64, 320])
+def test_an_image_that_the_network_has_no_number_for_is_the_images_fault(tmp_path: Path, side: int) -> None:
+    class Numberless(Closed):
+        def predict(self, chips: Chips) -> Probabilities:
+            return np.full((len(chips), len(PICTURE_CLASSES)), np.nan, np.float32)
+
+    package = make_classifier(tmp_path / "m")
+    upload = Upload(body=encode(make_pixels(side=side)), claim="image/jpeg")
+
+    async def ask() -> None:
+        runtime: Any = SimpleNamespace(pictures=Aside(1, patience_s=0.5, busy="busy"))
+        await _answer(runtime, serving(package, Numberless()), upload, max_pixels=10**6)
+
+    with pytest.raises(UnanswerableError, match="has no number for this image") as caught:
+        asyncio.run(ask())
+    assert problem_of(caught.value).status == 422
+
+
 def test_a_large_image_keeps_its_place_until_it_is_answered(tmp_path: Path) -> None:
     package, network = make_classifier(tmp_path / "m"), Closed()
     runtime: Any = SimpleNamespace(pictures=Aside(1, patience_s=0.5, busy="images keep this service busy"))
 
     async def ask() -> None:
-        limits = QueueLimits(chips=256, wait_s=60)
-        served = Served(
-            package=package,
-            stage=None,
-            backend=network,
-            batcher=Batcher(network, package.contract, threads=1, limits=limits, metrics=Metrics()),
-            pictures=PictureRules(package.contract),
-            template=AnswerTemplate(package.contract, digest=package.digest, stage=None),
-        )
+        served = serving(package, network)
         waiting = asyncio.ensure_future(_answer(runtime, served, LARGE, max_pixels=10**6))
         await asyncio.sleep(0)
         with pytest.raises(BusyError, match="images keep"):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.core.errors import ContractError
+from services.core.errors import ContractError, UnanswerableError
 from services.core.model.backends import open_backend
+from services.core.model.batching import Chips, Probabilities
 from services.core.model.package import ModelPackage
 from services.training.altered import ALTERATIONS, evaluate_altered
 from services.training.byo import pack_module
@@ -45,6 +46,22 @@ def test_known_mistakes_give_known_numbers(package: ModelPackage, tmp_path: Path
     assert (blue["recall"], red["recall"]) == (1.0, 1.0)
     assert [sum(row) for row in report["confusion_truth_by_answer"]] == [4, 4, 4]
     assert report["held_out"]["accuracy"] == report["accuracy"]
+
+
+def test_an_image_without_an_answer_is_named_and_counts_as_no_class(package: ModelPackage, tmp_path: Path) -> None:
+    class Undecided:
+        """Has no number for the sixth and the eighth image."""
+
+        id = "undecided:fp32"
+
+        def predict(self, chips: Chips) -> Probabilities:
+            answers = np.full((len(chips), 3), 1 / 3, np.float32)
+            answers[[5, 7]] = np.nan
+            return answers
+
+    images = read(tmp_path, image_files())
+    with pytest.raises(UnanswerableError, match=f"no number for image {images.names[5]} and 1 more, so"):
+        evaluate_images(package, images, Undecided())
 
 
 def test_the_calibration_error_is_what_its_bins_say(package: ModelPackage, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 
 from services.core.errors import BandMismatchError, RequestError
@@ -19,6 +20,7 @@ from services.core.synthetic import make_scene
 from services.training.evaluate import forest_features, judge
 from services.training.evaluate_scene import labelled_digest
 from services.training.fit import class_weights
+from services.training.precision import bf16_agreement
 from services.training.recipe import LANDCOVER_L7
 from services.training.samples import Crops, LabelledScene, normalised, plan_split, read_labelled
 from services.training.segmentation import train_segmentation
@@ -63,6 +65,29 @@ def test_parts_lie_further_apart_than_the_network_sees() -> None:
 def test_a_scene_too_small_to_be_divided_is_refused() -> None:
     with pytest.raises(RequestError, match="too small"):
         plan_split((100, 500), margin_px=MARGIN_PX)
+
+
+@pytest.mark.parametrize(("part", "told"), [("test", "testing"), ("validation", "validation"), ("train", "training")])
+def test_labels_that_leave_a_part_empty_are_refused_before_training(
+    files: tuple[Path, Path], tmp_path: Path, part: str, told: str
+) -> None:
+    split = plan_split((300, 280), margin_px=MARGIN_PX)
+    with rasterio.open(files[1]) as dataset:
+        labels, profile = dataset.read(1), dataset.profile
+    labels[getattr(split, part)] = 255
+    with rasterio.open(tmp_path / "truth.tif", "w", **profile) as dataset:
+        dataset.write(labels, 1)
+
+    with pytest.raises(RequestError, match=f"no pixel of the part of the scene that is for {told}"):
+        train_segmentation(files[0], tmp_path / "truth.tif", tmp_path / "out", recipe=RECIPE, progress=pytest.fail)
+
+
+@pytest.mark.parametrize("shape", [(150, 150), (147, 200)])
+def test_bf16_is_judged_on_scenes_whose_sides_are_no_multiple_of_four(shape: tuple[int, int]) -> None:
+    network = SmallUnet(bands=2, classes=3, width=4).eval()
+    pixels = np.random.default_rng(1).standard_normal((2, *shape), np.float32)
+    split = plan_split(shape, margin_px=MARGIN_PX)
+    assert bf16_agreement(network, pixels, split.validation).answers % 16 == 0
 
 
 def test_held_out_pixels_reach_the_network_as_nodata(labelled: LabelledScene) -> None:
