@@ -134,6 +134,13 @@ class _One(nn.Module):
         (("{ classes = 3 }", "{ classes = 4 }"), "do not fit"),
         (('name = "colours"', 'name = "Colours!"'), "contract.name"),
         (("[contract]", "[contract"), "neither TOML nor JSON"),
+        (("mean = [100.0", "mean = [nan"), "contract.mean.0: Input should be a finite number"),
+        (('"MIT"', '""'), "license: "),
+        (('"Green"', '"Blue"'), "contract.classes: two classes have the same name"),
+        (("[contract]", "metrics.held_out.accuracy = 2.0\n[contract]"), "metrics: held_out needs its accuracy"),
+        (("[contract]", "metrics.held_out = 'good'\n[contract]"), "metrics: held_out needs its accuracy"),
+        (("[contract]", "metrics.f1 = [0.9, nan]\n[contract]"), "metrics: f1.1 is no finite number"),
+        (("[contract]", "metrics.day = 2026-11-22\n[contract]"), "metrics: day is neither text nor number"),
     ],
 )
 def test_a_declaration_that_is_wrong_is_refused_and_leaves_no_package(

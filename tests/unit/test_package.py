@@ -1,6 +1,7 @@
 """Model packages: the same bytes make the same digest, and nothing else passes for it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,40 @@ def test_a_second_look_is_told_to_other_catalogs_and_is_for_classifiers(tmp_path
     assert package.at_first_look.contract == make_classifier(tmp_path / "sure", second_look=None).contract
     with pytest.raises(ValidationError, match="second_look is for a classification"):
         Contract.model_validate(make_contract().model_dump() | {"second_look": 0.8})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("gsd_m", [12.0, 8.0], "gsd_m\n.*the finest comes first"),
+        ("gsd_m", [-1.0, 8.0], "gsd_m\n.*both above 0 m"),
+        ("gsd_m", [0.0, 0.0], "gsd_m\n.*both above 0 m"),
+        ("dtypes", ["uint8", "byte"], "dtypes\n.*no raster stores 'byte'"),
+        ("mean", [math.nan, 1.0], "mean.0\n.*finite"),
+        ("mean", [1.0, 1e300], "mean.1\n.*less than"),
+        ("std", [1e-320, 1.0], "std.0\n.*greater than"),
+        ("std", [1.0, 1e300], "std.1\n.*less than"),
+        ("bands", ["red", ""], "bands\n.*needs a name"),
+        ("bands", ["red", "red"], "bands\n.*named once"),
+        ("threshold", 0.5, "no other has one"),
+        ("classes", [], "classes\n.*at least 1"),
+    ],
+)
+def test_a_contract_that_no_scene_or_number_could_meet_is_refused_by_its_field(
+    field: str, value: object, said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Contract.model_validate(make_contract().model_dump() | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("a", "b", "a"), "same name"), (("a", "", "c"), "in one line"), (("a", "b\nc", "d"), "in one line")],
+)
+def test_classes_have_names_that_tell_them_apart(names: tuple[str, ...], said: str) -> None:
+    classes = [{"value": value, "name": name, "color": "#102030"} for value, name in enumerate(names)]
+    with pytest.raises(ValidationError, match=said):
+        Contract.model_validate(make_contract().model_dump() | {"classes": classes})
 
 
 def test_a_package_comes_back_from_a_store_as_it_went_in(tmp_path: Path) -> None:

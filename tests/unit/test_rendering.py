@@ -43,7 +43,7 @@ def band(dtype: str, *, scale: float = 1.0, offset: float = 0.0) -> Band:
 
 def levels(values: list[float], *bands: Band) -> list[float]:
     """What the network is told a band's pixels are, mean and std taken back out."""
-    model = contract(bands=("red",) * len(bands), mean=(0.0,) * len(bands), std=(1.0,) * len(bands))
+    model = contract(bands=tuple("abc"[: len(bands)]), mean=(0.0,) * len(bands), std=(1.0,) * len(bands))
     pixels: Pixels = np.array([[values]] * len(bands), np.float32)
     drawn: list[float] = normalise(pixels, None, plan_normalisation(model, bands))[0, 0].tolist()
     return drawn

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from services.core.errors import BandMismatchError, ContractError
 from services.core.records import Band, Record, Scene
@@ -12,6 +12,12 @@ from services.core.records import Band, Record, Scene
 MAX_LEVEL = 255
 #: Between the smallest and the largest float32, which is what pixels are scaled in.
 _LEAST_SCALE, _MOST = 1.2e-38, 3.4e38
+
+#: What a raster's numbers are stored as, of what Swath reads.
+_STORED = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
+#: Beyond these float32 would tell no pixel from another.
+_Mean = Annotated[FiniteFloat, Field(ge=-1e30, le=1e30)]
+_Spread = Annotated[FiniteFloat, Field(ge=1e-30, le=1e30)]
 
 ModelKind = Literal["threshold", "segmentation", "classification"]
 
@@ -39,6 +45,13 @@ class ModelClass(Record):
     name: str
     color: str = Field(pattern=r"^#[0-9a-f]{6}$")
 
+    @field_validator("name")
+    @classmethod
+    def _is_a_line(cls, name: str) -> str:
+        if not name.strip() or not name.isprintable():
+            raise ValueError("a class needs a name, in one line")
+        return name
+
 
 class Rendering(Record):
     """The 8-bit picture a network was trained on: a line from reflectance to whole levels, cut off at both ends.
@@ -49,7 +62,10 @@ class Rendering(Record):
     Source: the data set's author in https://github.com/jensleitloff/CNN-Sentinel/issues/1
     """
 
-    reflectance: tuple[float, float] = (0.0, 0.275)  #: what was drawn in the darkest and in the brightest level
+    reflectance: tuple[FiniteFloat, FiniteFloat] = (
+        0.0,
+        0.275,
+    )  #: what was drawn in the darkest and in the brightest level
     levels: tuple[int, int] = (1, 255)
 
     @model_validator(mode="after")
@@ -73,27 +89,55 @@ class Contract(Record):
     dtypes: tuple[str, ...] = ()
     #: For `dn`: how other stored types become the pictures it knows; None: they are refused.
     rendering: Rendering | None = None
-    mean: tuple[float, ...] = ()  #: per band, in `units`
-    std: tuple[float, ...] = ()
-    gsd_m: tuple[float, float] | None = None  #: coarsest and finest it was shown to work at: (min, max) metres
+    mean: tuple[_Mean, ...] = ()  #: per band, in `units`
+    std: tuple[_Spread, ...] = ()
+    gsd_m: tuple[FiniteFloat, FiniteFloat] | None = None  #: (finest, coarsest) metres it was shown to work at
     chip_px: int = Field(default=256, ge=1)
     #: Less than chip_px: overlapping chips are blended; for a classification a whole part of it, the map's own tile.
     stride_px: int = Field(default=256, ge=1)
-    classes: tuple[ModelClass, ...]
-    threshold: float | None = None  #: kind `threshold`: a score at or above it is the class of value 1
+    classes: tuple[ModelClass, ...] = Field(min_length=1)
+    threshold: FiniteFloat | None = None  #: kind `threshold`: a score at or above it is the class of value 1
     #: Kind `classification`: an answer whose best class is less probable than this is given anew, as the mean over the
     #: chip's eight turns and mirrorings. None: the first look counts.
     second_look: float | None = Field(default=None, gt=0, le=1)
 
+    @field_validator("bands")
+    @classmethod
+    def _are_bands(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(name.strip() and name.isprintable() for name in bands):
+            raise ValueError("each band needs a name, in one line")
+        if len(set(bands)) < len(bands):
+            raise ValueError("each band may be named once")
+        return bands
+
+    @field_validator("dtypes")
+    @classmethod
+    def _are_stored(cls, dtypes: tuple[str, ...]) -> tuple[str, ...]:
+        strange = [dtype for dtype in dtypes if dtype not in _STORED]
+        if strange:
+            raise ValueError(f"no raster stores {strange[0]!r}; there are {', '.join(_STORED)}")
+        return dtypes
+
+    @field_validator("gsd_m")
+    @classmethod
+    def _grows(cls, gsd_m: tuple[float, float] | None) -> tuple[float, float] | None:
+        if gsd_m is not None and not 0 < gsd_m[0] <= gsd_m[1]:
+            raise ValueError("the finest comes first, then the coarsest, both above 0 m")
+        return gsd_m
+
+    @field_validator("classes")
+    @classmethod
+    def _differ(cls, classes: tuple[ModelClass, ...]) -> tuple[ModelClass, ...]:
+        if len({each.name for each in classes}) < len(classes):
+            raise ValueError("two classes have the same name")
+        return classes
+
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
-        if self.kind == "threshold":
-            if self.threshold is None:
-                raise ValueError("a threshold model needs its threshold")
-        elif not self.bands or not len(self.bands) == len(self.mean) == len(self.std):
+        if (self.kind == "threshold") != (self.threshold is not None):
+            raise ValueError("a threshold model needs its threshold, and no other has one")
+        if self.kind != "threshold" and not 0 < len(self.bands) == len(self.mean) == len(self.std):
             raise ValueError("bands, mean and std must have one entry per band")
-        if any(std <= 0 for std in self.std):
-            raise ValueError("std must be positive")
         if self.rendering is not None and (self.units != "dn" or not self.dtypes):
             raise ValueError(
                 "a rendering makes stored numbers: it needs units dn, and the dtypes that pass as they are"
