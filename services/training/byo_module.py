@@ -12,12 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from services.core.errors import ObjectNotFoundError, PackageError, RequestError
+from services.training.byo_onnx import in_a_line
 
-#: What a user's own code may well raise while it is imported, built or run; the traceback is theirs (`--debug`).
-USER_ERRORS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
-    SyntaxError, TypeError, ValueError,
-)  # fmt: skip
+#: A user's own code may raise anything while it is imported, built or run, or leave; tracebacks are theirs (`--debug`).
+USER_ERRORS = (Exception, SystemExit)
 
 
 def load_module(target: str, weights: Path, arguments: Mapping[str, Any]) -> nn.Module:
@@ -37,9 +35,9 @@ def load_module(target: str, weights: Path, arguments: Mapping[str, Any]) -> nn.
     state = _read_weights(weights)
     try:
         network.load_state_dict(state)
-    except RuntimeError as exc:
-        first = str(exc).splitlines()[-1].strip()
-        raise PackageError(f"the weights in {weights.name} do not fit {target}: {first}") from exc
+    except USER_ERRORS as exc:
+        last = str(exc).strip().splitlines()[-1:] or [type(exc).__name__]  # torch says there what does not fit
+        raise PackageError(f"the weights in {weights.name} do not fit {target}: {last[0].strip()}") from exc
     return network.eval()
 
 
@@ -58,7 +56,7 @@ def _build(target: str, arguments: Mapping[str, Any]) -> nn.Module:
         spec.loader.exec_module(module)
         network = getattr(module, name)(**arguments)
     except USER_ERRORS as exc:
-        raise RequestError(f"{target} cannot be built: {type(exc).__name__}: {exc}; see --debug") from exc
+        raise RequestError(f"{target} cannot be built: {in_a_line(exc)}; see --debug") from exc
     if not isinstance(network, nn.Module):
         raise RequestError(f"{target} makes a {type(network).__name__}, not a torch.nn.Module")
     return network

@@ -47,8 +47,9 @@ def _fitted(model: onnx.ModelProto, contract: Contract, *, add_softmax: bool) ->
     _check_answer(graph.output[0], contract)
     if add_softmax:
         axes = 4 if contract.kind == "segmentation" else 2
-        graph.node.extend(_softmax(graph.output[0].name, axes=axes, opset=_opset(model)))
-        graph.output[0].name = _ANSWER
+        answer = _free_name(graph)
+        graph.node.extend(_softmax(graph.output[0].name, answer, axes=axes, opset=_opset(model)))
+        graph.output[0].name = answer
     for value in (inputs[0], graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = _BATCH  # a fixed batch of 1 would take no other
     del graph.value_info[:]  # shapes inside, stated for the old batch
@@ -86,24 +87,33 @@ def _translated() -> Iterator[None]:
         raise PackageError(f"the ONNX file is not valid: {in_a_line(exc)}; export it again") from exc
 
 
-def in_a_line(exc: Exception) -> str:
+def in_a_line(exc: BaseException) -> str:
     """An error of somebody else's code for a sentence of ours; it may have no text, or many lines."""
     return f"{type(exc).__name__}: {str(exc).strip()}".splitlines()[0].removesuffix(": ")
 
 
-def _softmax(logits: str, *, axes: int, opset: int) -> list[onnx.NodeProto]:
+def _softmax(logits: str, answer: str, *, axes: int, opset: int) -> list[onnx.NodeProto]:
     """Over the classes, axis 1. Before opset 13 Softmax took all axes from its own on as one, so pixels go before it.
 
     Source: https://github.com/onnx/onnx/blob/v1.18.0/docs/Changelog.md#Softmax-11
     """
     if opset >= 13 or axes == 2:
-        return [helper.make_node("Softmax", [logits], [_ANSWER], axis=1)]
-    last, shares = f"{_ANSWER}_last", f"{_ANSWER}_shares"
+        return [helper.make_node("Softmax", [logits], [answer], axis=1)]
+    last, shares = f"{answer}_last", f"{answer}_shares"
     return [
         helper.make_node("Transpose", [logits], [last], perm=[0, 2, 3, 1]),  # (N, K, h, w) -> (N, h, w, K)
         helper.make_node("Softmax", [last], [shares], axis=3),
-        helper.make_node("Transpose", [shares], [_ANSWER], perm=[0, 3, 1, 2]),  # (N, h, w, K) -> (N, K, h, w)
+        helper.make_node("Transpose", [shares], [answer], perm=[0, 3, 1, 2]),  # (N, h, w, K) -> (N, K, h, w)
     ]
+
+
+def _free_name(graph: onnx.GraphProto) -> str:
+    """For the answer, which the graph's own names may have taken."""
+    taken = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
+    name = _ANSWER
+    while any(other.startswith(name) for other in taken):
+        name += "_"
+    return name
 
 
 def _opset(model: onnx.ModelProto) -> int:

@@ -12,8 +12,8 @@ _OPSET = 17
 
 
 def weights_bytes(network: nn.Module) -> bytes:
-    """The state dict as safetensors; equal weights give equal bytes."""
-    return save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
+    """The state dict as safetensors; equal weights give equal bytes. Tied ones are kept under each of their names."""
+    return save({name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()})
 
 
 def onnx_bytes(network: nn.Module, *, bands: int, chip_px: int, softmax: bool = True, fused: bool = True) -> bytes:

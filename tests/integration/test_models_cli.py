@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from services.cli import models_judge
@@ -228,6 +229,43 @@ def test_a_training_looks_where_its_package_shall_lie_before_anything_else(
     (tmp_path / "new.training").mkdir()  # of a training that was killed
     (tmp_path / "new.training" / "training.safetensors").write_bytes(b"x")
     assert "absent" in swath("train", *words, "--out", tmp_path / "new").sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("from torch", "raise Exception('a\\nb')\nfrom torch"), "cannot be built: Exception: a;"),
+        (("from torch", "class OwnError(Exception): pass\nraise OwnError\nfrom torch"), "cannot be built: OwnError;"),
+        (("from torch", "import sys\nsys.exit(3)\nfrom torch"), "cannot be built: SystemExit: 3;"),
+        (("from torch", "raise MemoryError\nfrom torch"), "cannot be built: MemoryError;"),
+        (("return self", "raise StopIteration('x\\ny')\n        return self"), "16 px chips: StopIteration: x;"),
+    ],
+)
+def test_what_a_module_of_ones_own_raises_is_told_in_one_sentence(
+    swath: Swath, tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    owner = write_owner_files(tmp_path)
+    (owner / "net.py").write_text(MODULE.replace(*change))
+    words = ("--module", f"{owner / 'net.py'}:Colours", "--weights", owner / "weights.safetensors")
+
+    answer = swath("models", "pack", *words, "--contract", owner / "contract.toml", "--out", tmp_path / "package")
+
+    assert (answer.code, answer.err.count("\n")) == (65, 1)
+    assert said in answer.err
+
+
+def test_a_module_whose_layers_share_weights_is_packed_with_each_of_their_names(swath: Swath, tmp_path: Path) -> None:
+    owner = write_owner_files(tmp_path)
+    (owner / "net.py").write_text(MODULE.replace("nn.Linear(3, classes)", "nn.Linear(3, 3); self.tied = self.head"))
+    head = load_file(owner / "weights.safetensors")
+    tied = {name.replace("head", "tied"): tensor.clone() for name, tensor in head.items()}
+    save_file(head | tied, owner / "weights.safetensors")
+    words = ("--module", f"{owner / 'net.py'}:Colours", "--weights", owner / "weights.safetensors")
+
+    answer = swath("models", "pack", *words, "--contract", owner / "contract.toml", "--out", tmp_path / "package")
+
+    assert answer.code == 0, answer.err
+    assert load_file(tmp_path / "package" / "weights.safetensors").keys() == (head | tied).keys()
 
 
 def test_a_pickle_that_would_run_code_is_refused(swath: Swath, tmp_path: Path) -> None:

@@ -49,6 +49,19 @@ def test_probabilities_are_right_at_each_pixel_in_every_opset(tmp_path: Path, op
     np.testing.assert_allclose(answers, pixel_shares(PIXELS), atol=1e-5)
 
 
+@pytest.mark.parametrize("opset", [12, 13])
+def test_a_graph_may_use_the_name_that_its_softmax_would_have(tmp_path: Path, opset: int) -> None:
+    model = graph(opset=opset)
+    model.graph.node[0].output[0] = model.graph.output[0].name = "swath_probabilities"
+    onnx.save(model, tmp_path / "net.onnx")
+    declared = Declaration(contract=PIXELS, answers="logits", description="d", architecture="a", license="MIT")
+
+    package, _ = pack_onnx(tmp_path / "net.onnx", declared, out=tmp_path / "package", card=None)
+
+    answers = open_backend(package, name="onnxruntime").predict(fixed_chips(PIXELS))
+    np.testing.assert_allclose(answers, pixel_shares(PIXELS), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [([], "one number"), (["n", 3], "nx3"), (["n", 7, 32, 32], "nx7x32x32"), (["n", 3, 16, 16], "nx3x16x16")],

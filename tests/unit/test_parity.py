@@ -54,6 +54,8 @@ def test_answers_from_outside_take_the_place_of_the_reference(package: ModelPack
         check_parity(package, expected=np.full(shape, 1 / 3, np.float32))
     with pytest.raises(PackageError, match="sum to between 6 and 6"):
         check_parity(package, expected=np.full(shape, 2, np.float32))
+    with pytest.raises(PackageError, match="has no number for some chips of noise"):
+        check_parity(package, expected=np.full(shape, np.nan, np.float32))
 
 
 def test_a_network_that_looks_at_its_whole_batch_is_found_out(

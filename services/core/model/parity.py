@@ -119,8 +119,13 @@ def _check_company(package: ModelPackage, backend: Backend, chips: Chips, answer
 
 def _check_probabilities(package: ModelPackage, answers: Probabilities) -> None:
     """A softmax left out shows here: sums over the classes are not 1."""
+    if not np.all(np.isfinite(answers)):
+        raise PackageError(
+            f"the network of model {package.contract.name} has no number for some chips of noise (NaN or infinity); "
+            "find out which layer divides by 0 or grows beyond all numbers"
+        )
     sums = answers.sum(axis=1)
-    if not np.all(np.isfinite(answers)) or answers.min() < 0 or np.abs(sums - 1).max() > _SUM_LIMIT:
+    if answers.min() < 0 or np.abs(sums - 1).max() > _SUM_LIMIT:
         raise PackageError(
             f"the network of model {package.contract.name} does not answer with probabilities (over the classes they "
             f"sum to between {sums.min():.3g} and {sums.max():.3g}); its softmax must be inside the graph"
