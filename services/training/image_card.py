@@ -104,6 +104,8 @@ def _int8(found: Mapping[str, Any]) -> str:
     if "int8" not in found:
         return "Only fp32 was tried."
     what = "kept and used where nothing else is asked for" if found["kept"] else "not kept"
+    if not found.get("alike", True):
+        what = "near enough here, but its answers to noise are too far from those in fp32, and it is not kept"
     return (
         f"Over all eight turns and mirrorings of these images {percent(found['int8'], 2)} % are right in 8 bit "
         f"integers, {percent(found['fp32'], 2)} % in fp32; at most {percent(found['tolerance'])} points may be lost, "

@@ -2,7 +2,8 @@
 
 The weights of the best epoch and those of the rough epochs after it lie in one valley, and on the way between them
 robustness is won sooner than accuracy is lost. 8 bit integers have their own say, because their error is a kind of
-grain too: a place that is as right as the best in floats may lose three times as much as another in integers.
+grain too: a place that is as right as the best in floats may lose three times as much as another in integers. They
+must also answer noise as promotion will ask them to, or what was trained could never be promoted.
 
 Places are compared on the held images in all eight turns and mirrorings: nothing seen from above has an upper edge, a
 thousand images alone tell one place from another no better than by three of them, and the best epoch was chosen by
@@ -20,9 +21,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from services.core.errors import PackageError
 from services.core.log import get_logger
 from services.core.model.backends import Backend, Precision, open_backend
 from services.core.model.package import INT8_GRAPH, ModelPackage
+from services.core.model.parity import check_parity
 from services.core.model.views import VIEWS, all_views
 from services.training.calibration import calibrate
 from services.training.classification import ImagePlan, Trained
@@ -53,7 +56,8 @@ class Settled:
     temperature: float  #: that its logits were divided by
     accuracy: float  #: over all views of the held images, in fp32
     int8_accuracy: float | None = None  #: None: int8 was not tried
-    int8: bytes | None = None  #: the graph; None: not tried, or it lost too much
+    int8: bytes | None = None  #: the graph; None: not tried, it lost too much, or it is not alike
+    int8_alike: bool = True  #: whether its answers to noise are near enough to fp32's for promotion
     first_look: float | None = None  #: fp32 accuracy if no chip were looked at again; None: not asked
     looked_again: float = 0.0  #: share of the views
 
@@ -64,7 +68,7 @@ class Settled:
             found |= {"first_look": round(self.first_look, 6), "looked_again": round(self.looked_again, 6)}
         if self.int8_accuracy is not None:
             found |= {"int8": round(self.int8_accuracy, 6), "kept": self.int8 is not None, "tolerance": TOLERANCE}
-        return found
+        return found if self.int8_alike else found | {"alike": False}
 
 
 def settle(trained: Trained, images: LabelledImages, plan: ImagePlan, *, int8: bool) -> Settled:
@@ -125,15 +129,18 @@ class _Judge:
         return Settled(network=network, files=files, rough_share=share, temperature=temperature, accuracy=accuracy)
 
     def in_int8(self, place: Settled) -> Settled:
-        """The same with its int8 graph, if that is right enough."""
+        """The same with its int8 graph, if that is right enough and answers noise as promotion demands."""
         contract, seen = self.trained.contract, all_but(len(self.images), self.trained.held)
         few = min(CALIBRATION_IMAGES, len(seen))
         chosen = np.sort(np.random.default_rng(self.plan.seed).choice(seen, few, replace=False))
         plain = onnx_bytes(place.network, bands=len(contract.bands), chip_px=contract.chip_px)
         graph = int8_onnx(plain, image_chips(contract, self.images.pixels[chosen]))
-        accuracy = self._accuracy(place.network, {**place.files, INT8_GRAPH: graph}, "int8")
-        kept = _no_worse(accuracy, place.accuracy, TOLERANCE)
-        return replace(place, int8_accuracy=accuracy, int8=graph if kept else None)
+        files = {**place.files, INT8_GRAPH: graph}
+        judged = replace(place, int8_accuracy=self._accuracy(place.network, files, "int8"))
+        if not _no_worse(judged.int8_accuracy or 0.0, place.accuracy, TOLERANCE):
+            return judged
+        alike = self._is_alike(place.network, files)
+        return replace(judged, int8=graph if alike else None, int8_alike=alike)
 
     def at_first_look(self, place: Settled) -> Settled:
         """The same, and what its second look has to do with it."""
@@ -145,6 +152,19 @@ class _Judge:
             first = predict_images(draft.contract, self.views.pixels, backend)
         right = first.argmax(axis=1) == self.views.labels
         return replace(place, first_look=float(right.mean()), looked_again=float((first.max(axis=1) < least).mean()))
+
+    def _is_alike(self, network: nn.Module, files: Mapping[str, bytes]) -> bool:
+        """Whether promotion would take the draft."""
+        threads = torch.get_num_threads()
+        try:
+            with self._drafted(network, files) as draft:
+                check_parity(draft)
+        except PackageError as exc:
+            log.info("int8 refused", reason=str(exc))
+            return False
+        finally:
+            torch.set_num_threads(threads)  # the reference is torch, and opening it sets the whole process's count
+        return True
 
     def _accuracy(self, network: nn.Module, files: Mapping[str, bytes], precision: Precision) -> float:
         with self._drafted(network, files) as draft:
