@@ -47,7 +47,9 @@ def train_segmentation(
 def train_eurosat(
     data: Annotated[str, typer.Option("--data", help="Zip or folder with one folder of images per class.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
-    epochs: Annotated[int | None, typer.Option(help="Default: the schedule's own.", min=3)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Rough ones come on top. Default: the schedule's own.", min=3)
+    ] = None,
     folds: Annotated[int, typer.Option(help="Cross-validate first, in so many parts; 0: don't.", min=0, max=20)] = 0,
     fold_epochs: Annotated[int | None, typer.Option(help="Epochs of each fold. Default: as --epochs.", min=3)] = None,
     rough_cost: Annotated[

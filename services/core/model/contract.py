@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, FiniteFloat, field_validator, model_validator
+from pydantic import Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
 from services.core.errors import BandMismatchError, ContractError
 from services.core.records import Band, Record, Scene
@@ -15,9 +15,8 @@ _LEAST_SCALE, _MOST = 1.2e-38, 3.4e38
 
 #: What a raster's numbers are stored as, of what Swath reads.
 _STORED = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
-#: Beyond these float32 would tell no pixel from another.
-_Mean = Annotated[FiniteFloat, Field(ge=-1e30, le=1e30)]
-_Spread = Annotated[FiniteFloat, Field(ge=1e-30, le=1e30)]
+#: Least and most of mean (either sign) and std: beyond, float32 would tell no pixel from another.
+_LEAST_SPREAD, _FARTHEST = 1e-30, 1e30
 
 ModelKind = Literal["threshold", "segmentation", "classification"]
 
@@ -89,8 +88,8 @@ class Contract(Record):
     dtypes: tuple[str, ...] = ()
     #: For `dn`: how other stored types become the pictures it knows; None: they are refused.
     rendering: Rendering | None = None
-    mean: tuple[_Mean, ...] = ()  #: per band, in `units`
-    std: tuple[_Spread, ...] = ()
+    mean: tuple[FiniteFloat, ...] = ()  #: per band, in `units`
+    std: tuple[FiniteFloat, ...] = ()
     gsd_m: tuple[FiniteFloat, FiniteFloat] | None = None  #: (finest, coarsest) metres it was shown to work at
     chip_px: int = Field(default=256, ge=1)
     #: Less than chip_px: overlapping chips are blended; for a classification a whole part of it, the map's own tile.
@@ -117,6 +116,15 @@ class Contract(Record):
         if strange:
             raise ValueError(f"no raster stores {strange[0]!r}; there are {', '.join(_STORED)}")
         return dtypes
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _are_in_reach(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        least = _LEAST_SPREAD if info.field_name == "std" else -_FARTHEST
+        beyond = [value for value in values if not least <= value <= _FARTHEST]
+        if beyond:
+            raise ValueError(f"{beyond[0]:g} is not within {least:g} and {_FARTHEST:g}")
+        return values
 
     @field_validator("gsd_m")
     @classmethod
