@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.cli.extras import needing_extra
 from services.cli.models import incumbent, open_here, parse_stage, person, promotable
 from services.cli.output import print_facts, print_json, print_table, say
 from services.core.catalog.entries import ModelStage, RegisteredModel
@@ -37,14 +38,16 @@ def evaluate_command(wanted: str, held: HeldOut, *, altered: bool, out: str | No
     """Judge a package, and write the numbers and the picture where asked."""
     if altered and held.labels is not None:
         raise RequestError("--altered alters images, and --labels is for a scene; leave one of them out")
-    with open_here() as site:
+    with open_here() as site, needing_extra("train" if altered else "api", to="evaluate a model"):
+        if altered:  # looked for before the long work: it alone wants torch
+            from services.training.altered import evaluate_altered
+
         package = site.models.find(wanted)
         images = _read_images(held, package)
         backend = _open_backend(site.settings, package)
         verdict = _judge(package, held, images, backend)
         report = verdict.as_json()
         if images is not None:
-            from services.training.altered import evaluate_altered
             from services.training.evaluate_images import measure_speeds
 
             threads = _threads(site.settings)
@@ -52,8 +55,8 @@ def evaluate_command(wanted: str, held: HeldOut, *, altered: bool, out: str | No
             report["threads"] = threads
             if altered:
                 report["altered"] = evaluate_altered(package, images, backend)
-    if out is not None:
-        _write(Path(out), package, verdict, report)
+        if out is not None:
+            _write(Path(out), package, verdict, report)
     if as_json:
         print_json(report)
     else:
@@ -69,7 +72,7 @@ def promote_command(
     The other stages need no file of it: a damaged package can be retired too.
     """
     stage = parse_stage(to)
-    with open_here() as site:
+    with open_here() as site, needing_extra("api", to="promote a model"):
         model, stages = promotable(site, wanted), Stages(site.catalog)
         after = len(stages.stage_history(model.name))  # whoever takes a step from here on is noticed
         admission = _admit(site, model, held) if stage == ModelStage.PRODUCTION else None
