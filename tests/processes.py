@@ -68,6 +68,16 @@ class Installation:
         """`swath run SCENE --json`, to its end."""
         return self.swath("run", scene, "--model", model, "--out", self.out, "--json", *words, **environment)
 
+    def shell(self, line: str) -> Answer:
+        """A line as a person pastes it into a shell, where `swath` is this source."""
+        script = self.folder / "bin" / "swath"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m services.cli "$@"\n')
+        script.chmod(0o755)
+        variables = self.variables(PATH=f"{script.parent}:{os.environ['PATH']}")
+        done = subprocess.run(["sh", "-c", line], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
     def start(self, module: str, *words: object, **environment: str) -> "subprocess.Popen[str]":
         """A process under way."""
         process = subprocess.Popen(

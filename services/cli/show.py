@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from services.cli.output import print_facts, print_json, print_table, say
+from services.core.command import repeating_command
 from services.core.errors import RequestError
 from services.core.log import configure_logging
 from services.core.names import public_href
-from services.core.records import Scene
+from services.core.records import Run, Scene
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
 
@@ -45,7 +46,7 @@ def _one(site: Site, noun: str, name: str) -> dict[str, Any]:
     run = site.catalog.run(name)
     product = site.catalog.find_product(run.id)
     return {
-        **run.model_dump(mode="json"),
+        **run_json(run),
         "progress": site.ledger.progress(run.id).model_dump(mode="json"),
         "product": None if product is None else product.model_dump(mode="json"),
     }
@@ -61,7 +62,12 @@ def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[objec
         return ["scene", "pixels", "gsd", "crs", "bands", "acquired"], rows, [scene_json(s) for s in scenes]
     runs = site.catalog.runs(limit=limit)
     rows = [[r.id, r.state.value, r.scene_id, r.model_name, r.plan.get("tiles", "-"), r.error or ""] for r in runs]
-    return ["run", "state", "scene", "model", "tiles", "error"], rows, [r.model_dump(mode="json") for r in runs]
+    return ["run", "state", "scene", "model", "tiles", "error"], rows, [run_json(r) for r in runs]
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """A run as it is told: its record, with a command that repeats it wherever its library is."""
+    return run.model_dump(mode="json") | {"command": repeating_command(run)}
 
 
 def _minute(moment: datetime | None) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from services.core.names import absolute, public_href
+from services.core.records import NO_BACKEND, Run
 
 
 def run_command(
@@ -33,3 +34,14 @@ def run_command(
         text = ",".join(map(str, value)) if isinstance(value, tuple | list) else value
         words += [] if text in (None, "") else [name, str(text)]
     return shlex.join(words)
+
+
+def repeating_command(run: Run) -> str:
+    """A run's command, under the library and number format that it worked with: elsewhere others may be the fastest.
+
+    This is added where the command is told, so that it holds for runs of older versions as well.
+    """
+    if run.backend == NO_BACKEND:
+        return run.command
+    library, _, precision = run.backend.partition(":")
+    return f"SWATH_BACKEND={library} SWATH_PRECISION={precision} {run.command}"

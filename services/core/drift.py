@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.command import repeating_command
 from services.core.errors import ContractError, ObjectNotFoundError
 from services.core.model.package import ModelPackage
 from services.core.model.statistics import Histogram, Statistics, parse_statistics
@@ -102,7 +103,7 @@ def run_statistics(run: Run, product: Product, settings: Settings) -> Statistics
     if STATISTICS not in product.files:
         raise ObjectNotFoundError(
             f"run {run.id} was published by swath {run.code_version}, which kept no statistics; run it again with: "
-            f"{run.command}"
+            f"{repeating_command(run)}"
         )
     return parse_statistics(read_product_file(product, STATISTICS, settings), f"{STATISTICS} of run {run.id}")
 

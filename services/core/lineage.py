@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from services.core.command import repeating_command
 from services.core.errors import CoverageError, ObjectNotFoundError
 from services.core.flow.plan import Allowance
 from services.core.grid import Window
@@ -101,7 +102,7 @@ def trace_pixel(site: Site, run_id: str, *, lon: float, lat: float) -> dict[str,
         "operators": job.flow.operators(),
         "model": {"name": run.model_name, "digest": run.model_digest, "backend": run.backend},
         "code_version": run.code_version,
-        "command": run.command,
+        "command": repeating_command(run),
     }
 
 

@@ -176,6 +176,9 @@ class UnitResult(Record):
     seconds: float
 
 
+NO_BACKEND = "none"  #: a threshold needs no network
+
+
 class Run(Record):
     """One scene x one model x one grid."""
 
@@ -184,7 +187,7 @@ class Run(Record):
     model_name: str
     model_digest: Sha256
     tile_px: int
-    backend: str  #: e.g. `openvino:bf16`; part of every unit key
+    backend: str  #: e.g. `openvino:bf16`, or `NO_BACKEND`; part of every unit key
     out: str  #: folder or s3:// prefix that receives `<run id>/`
     state: RunState
     command: str  #: repeats this run

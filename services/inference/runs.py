@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from services.core.command import repeating_command
 from services.core.errors import (
     DatabaseUnavailableError,
     RequestError,
@@ -22,7 +23,7 @@ from services.core.model.backends import Backend, backend_notes, open_configured
 from services.core.model.package import ModelPackage
 from services.core.names import absolute, make_run_id
 from services.core.product.publish import check_out
-from services.core.records import Run, RunState, Scene
+from services.core.records import NO_BACKEND, Run, RunState, Scene
 from services.core.scenes import asset_opener, prepared
 from services.core.settings import Settings
 from services.core.site import Site
@@ -34,7 +35,6 @@ from services.inference.task import Task
 
 log = get_logger(__name__)
 
-NO_BACKEND = "none"  #: a threshold needs no network
 LOST_UNIT_ROUNDS = 3
 
 
@@ -199,7 +199,7 @@ def check_same_work(site: Site, task: Task) -> None:
     except RequestError as exc:
         raise RequestError(
             f"run {task.run.id} was planned by swath {task.run.code_version}, and {code_version()} here would do other "
-            f"work; start anew with: {task.run.command}"
+            f"work; start anew with: {repeating_command(task.run)}"
         ) from exc
 
 

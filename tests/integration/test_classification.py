@@ -110,6 +110,17 @@ def test_a_tile_gets_the_answer_that_its_picture_gets_alone(tiled, package, pict
     assert class_map(tiled).tolist() == expected.argmax(axis=1).reshape(ROWS, COLS).tolist()
 
 
+def test_what_is_told_as_the_command_repeats_the_bytes_where_another_library_is_the_default(tiled, place, tmp_path):
+    command = json.loads((Path(tiled.json["product"]) / "manifest.json").read_text())["command"]
+    elsewhere = Installation(tmp_path, {"SWATH_BACKEND": "openvino"})
+    again = elsewhere.shell(f"{command} --json")
+    assert (again.code, again.json["backend"]) == (0, "onnxruntime:fp32"), again.err
+    assert elsewhere.answers(again) == place.answers(tiled)
+    run_id = tiled.json["run_id"]
+    assert place.swath("runs", "show", run_id, "--json").json["command"] == command
+    assert place.swath("runs", "--json").json["runs"][-1]["command"] == command
+
+
 def test_a_sentinel_scene_gets_the_same_answers_as_the_pictures_drawn_from_it(run, tiled):
     drawn = run("l1c.tif")
     assert table(drawn)["probabilities"] == table(tiled)["probabilities"]

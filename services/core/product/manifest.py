@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from services.core.command import repeating_command
 from services.core.errors import CoverageError
 from services.core.names import public_href
 from services.core.product.coverage import NAMED_TILES, Coverage
@@ -97,7 +98,7 @@ def build_manifest(spec: ProductSpec, coverage: Coverage, files: Mapping[str, Fi
         model=ModelUse(name=spec.contract.name, digest=run.model_digest, kind=spec.contract.kind, backend=run.backend),
         code_version=spec.code_version,
         versions=library_versions(spec),
-        command=run.command,
+        command=repeating_command(run),
         plan=spec.plan,
         flow=spec.flow,
         coverage=coverage.summary(),
