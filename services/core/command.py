@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from services.core.names import absolute, public_href
-from services.core.records import NO_BACKEND, Run
+from services.core.records import NO_BACKEND, Run, Scene
 
 
 def run_command(
@@ -34,6 +34,14 @@ def run_command(
         text = ",".join(map(str, value)) if isinstance(value, tuple | list) else value
         words += [] if text in (None, "") else [name, str(text)]
     return shlex.join(words)
+
+
+def bands_of(scene: Scene) -> dict[str, str]:
+    """The `--band` files that a scene was made of, by name; none where its source opens it by itself."""
+    hrefs = [public_href(asset.href) for asset in scene.assets]
+    if len(hrefs) == 1 or scene.source != " ".join(hrefs):
+        return {}
+    return {band.name: hrefs[band.asset] for band in scene.bands}
 
 
 def repeating_command(run: Run) -> str:

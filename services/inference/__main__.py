@@ -1,6 +1,7 @@
-"""`python -m services.inference shard|assemble`: the container's entry point. Arguments, wiring, exit code."""
+"""`python -m services.inference plan|shard|assemble`: the container's entry point. Arguments, wiring, exit code."""
 
 import argparse
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,25 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one shard or assemble a run; the exit code follows the error class."""
+    """Plan a run, compute one shard of it, or assemble it; the exit code follows the error class."""
     args = _parse(argv)
-    return run_entry_point(__name__, lambda settings: _step(settings, args))
+    step = _plan if args.step == "plan" else _step
+    return run_entry_point(__name__, lambda settings: step(settings, args))
+
+
+def _plan(settings: "Settings", args: argparse.Namespace) -> None:
+    from services.core.boxes import parse_bbox
+    from services.core.site import open_site
+    from services.inference.plan import Choice, plan_for_shards
+
+    bbox = parse_bbox(args.bbox)
+    choice = Choice(model=args.model, out=args.out, tile_px=args.tile_px, gsd_m=args.gsd, bbox=bbox)
+    with open_site(settings) as site:
+        task = plan_for_shards(site, args.scene, choice)
+        progress = site.ledger.progress(task.run.id)
+        told = {"run_id": task.run.id, "units": progress.units, "units_done": progress.units_done, "out": task.run.out}
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
 
 
 def _step(settings: "Settings", args: argparse.Namespace) -> None:
@@ -43,6 +60,13 @@ def _step(settings: "Settings", args: argparse.Namespace) -> None:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m services.inference", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
+    plan = steps.add_parser("plan", help="register a run and its units, for shards to compute; tells its id as JSON")
+    plan.add_argument("scene", help="id of a registered scene, or what `swath run` takes: path, folder, URL, STAC item")
+    plan.add_argument("--model", required=True, help="shipped name, package folder, catalog name or digest")
+    plan.add_argument("--out", default=None, help="folder or s3:// prefix that receives <run id>/")
+    plan.add_argument("--tile-px", type=int, default=None, help="side of a tile in pixels")
+    plan.add_argument("--gsd", type=float, default=None, help="resample to pixels of this many metres first")
+    plan.add_argument("--bbox", default=None, help="this part only: west,south,east,north in degrees")
     shard = steps.add_parser("shard", help="compute one shard of a run's units")
     shard.add_argument("--run", required=True)
     shard.add_argument("--index", type=int, default=None, help="default: the pod's index in its Job")

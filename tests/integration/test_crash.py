@@ -1,6 +1,8 @@
 """A run that is killed, stopped, or worked on by several processes ends as the undisturbed one does."""
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -9,13 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from services.core.ingest import ingest_scene
-from services.core.job import JobRequest
-from services.core.model.package import shipped_package
-from services.core.raster.open import OpenOptions
-from services.core.site import open_site
-from services.inference.runs import start_run
 from tests.processes import Answer, Installation, finish, kill, wait_until
+from tests.scenes import Look, write_scene
 
 UNITS, COLS = 80, 100  # tiles of 16 px in the long scene: a row of them is a unit
 WORKERS = 2
@@ -222,12 +219,14 @@ def test_a_run_asked_to_stop_gives_its_claims_back_and_exits_75(installation, lo
     assert installation.swath("resume", run_id).code == 0
 
 
-def planned(place: Installation, scene: Path) -> str:
+def planned(place: Installation, scene: object) -> str:
     """The id of a run that somebody planned and nobody works on: what a cluster's shards start from."""
-    with open_site(place.settings()) as site:
-        registered = ingest_scene(site, [str(scene)], OpenOptions())
-        package, request = shipped_package("brightness"), JobRequest(tile_px=16)
-        return start_run(site, registered, package, request=request, out=str(place.out), command="swath run").run.id
+    choice = ("--model", "brightness", "--tile-px", 16, "--out", place.out)
+    answer = place.module("services.inference", "plan", scene, *choice)
+    assert answer.code == 0, answer.err
+    assert answer.json["units"] == UNITS
+    assert place.progress(answer.json["run_id"]).units_done == 0
+    return str(answer.json["run_id"])
 
 
 def shards(place: Installation, run_id: str, *indices: int, count: int) -> list[Answer]:
@@ -244,6 +243,33 @@ def test_shards_in_processes_of_their_own_make_the_same_product(installation, lo
     answer = installation.swath("resume", run_id, "--json")
     assert [each.code for each in [*done, assembled, answer]] == [0] * (count + 2)
     assert installation.answers(answer) == undisturbed
+
+
+def test_a_scene_that_the_catalog_knows_is_planned_by_its_id_and_told_with_its_files(installation, tmp_path):
+    files = {name: write_scene(tmp_path / f"{name}.tif", Look(names=(name,))) for name in ("red", "green", "blue")}
+    words = [word for name, path in files.items() for word in ("--band", f"{name}={path}")]
+    scene_id = installation.swath("ingest", *words, "--json").json["scenes"][0]["id"]
+    answer = installation.module("services.inference", "plan", scene_id, "--model", "brightness", "--tile-px", 64)
+    run = installation.last_run()
+    assert (answer.json["run_id"], run.scene_id) == (run.id, scene_id)
+    assert run.command == f"swath run {shlex.join(words)} --model brightness --tile-px 64"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("scene-0123456789", "--model", "brightness"), "no scene 'scene-0123456789'"),
+        (("absent.tif", "--model", "brightness"), "absent.tif"),
+        (("SCENE", "--model", "nosuch"), "nosuch"),
+        (("SCENE", "--model", "brightness", "--bbox", "1,2"), "--bbox 1,2"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_in_one_sentence_and_leaves_no_run(installation, scene, words, said):
+    words = [scene if word == "SCENE" else word for word in words]
+    answer = installation.module("services.inference", "plan", *words)
+    assert (answer.code, answer.out) == (65, "")
+    assert said in json.loads(answer.sentence)["error"]
+    assert installation.last_run() is None
 
 
 def test_a_shard_started_twice_computes_each_of_its_units_once(installation, long_scene):

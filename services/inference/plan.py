@@ -1,0 +1,61 @@
+"""A run put into the ledger for others to work on: what shards in pods of their own start from."""
+
+import re
+from dataclasses import dataclass
+
+from services.core.boxes import BBox
+from services.core.command import bands_of, run_command
+from services.core.ingest import ingest_scene
+from services.core.job import JobRequest
+from services.core.raster.open import OpenOptions
+from services.core.records import Scene
+from services.core.site import Site
+from services.inference.runs import resolve_out, start_run
+from services.inference.task import Task
+
+#: A whole id, as `swath ingest` tells it. No file is called so by chance.
+_SCENE_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{10}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a user may choose of a run."""
+
+    model: str
+    out: str | None = None
+    tile_px: int | None = None
+    gsd_m: float | None = None
+    bbox: BBox | None = None
+
+
+def plan_for_shards(site: Site, named: str, choice: Choice) -> Task:
+    """Register a run and its units, and compute none.
+
+    Args:
+        site: Where the shards will look.
+        named: The id of a scene that the catalog knows, else what `swath run` takes.
+        choice: How to run it.
+
+    Raises:
+        PermanentError: No such scene or model, or they do not fit.
+        ConfigError: `out` cannot be written, or the memory does not suffice.
+    """
+    scene = _scene(site, named)
+    bands = bands_of(scene)
+    options = {"--tile-px": choice.tile_px, "--gsd": choice.gsd_m, "--bbox": choice.bbox}
+    return start_run(
+        site,
+        scene,
+        site.models.find(choice.model),
+        request=JobRequest.of(scene, tile_px=choice.tile_px, gsd_m=choice.gsd_m, bbox=choice.bbox),
+        out=resolve_out(choice.out, site.settings),
+        command=run_command(
+            [] if bands else [scene.source], model=choice.model, out=choice.out, bands=bands, options=options
+        ),
+    )
+
+
+def _scene(site: Site, named: str) -> Scene:
+    if _SCENE_ID.fullmatch(named):
+        return site.catalog.scene(named)
+    return ingest_scene(site, [named], OpenOptions())
