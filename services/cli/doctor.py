@@ -9,7 +9,7 @@ import psutil
 
 from services.cli.output import print_json, say
 from services.core.entry_point import worst_code
-from services.core.errors import ConfigError, RetryableError, SwathError
+from services.core.errors import ConfigError, PermanentError, RetryableError, SwathError
 from services.core.findings import Finding
 from services.core.log import configure_logging
 from services.core.machine import memory_limit_bytes, usable_cores
@@ -17,17 +17,15 @@ from services.core.settings import Settings, config_file, load_settings
 
 #: Free scratch below this is reported: a 10,980 x 10,980 map needs about half of it while it is assembled.
 LEAST_SCRATCH_BYTES = 2 * 2**30
+#: The shipped package that was checked in every number format.
+_CLAIMS_ALL = "eurosat-rgb"
 
 
 def doctor_command(*, as_json: bool) -> int:
     """Run every check even when one fails; 78 if something must be put right, 75 if it may pass by itself."""
-    codes: list[int] = []
-    findings: list[Finding] = []
-    for name, check in _CHECKS.items():
-        made, code = _run(name, check)
-        findings += made
-        codes.append(code)
-    code = worst_code(codes)
+    findings = _look()
+    wrong = [RetryableError if finding.passing else ConfigError for finding in findings if not finding.ok]
+    code = worst_code(kind.exit_code for kind in wrong)
     if as_json:
         print_json({"ok": code == 0, "findings": [asdict(finding) for finding in findings]})
     else:
@@ -39,18 +37,29 @@ def doctor_command(*, as_json: bool) -> int:
     return code
 
 
-def _run(name: str, check: Callable[[Settings], Iterator[Finding]]) -> tuple[list[Finding], int]:
-    findings: list[Finding] = []
+def _look() -> list[Finding]:
+    """What every check found, each fault once: a check is left out where one that it leans on has failed."""
     try:
         settings = load_settings()
-        configure_logging(settings.log_level)
-        for finding in check(settings):
-            findings.append(finding)  # noqa: PERF402  # what was found before a failure is kept
     except SwathError as exc:
-        passing = exc.exit_code == RetryableError.exit_code
-        findings.append(Finding(name=name, ok=False, detail=str(exc), advice=None, passing=passing))
-    wrong = [RetryableError if finding.passing else ConfigError for finding in findings if not finding.ok]
-    return findings, worst_code(kind.exit_code for kind in wrong)
+        return [_fault("settings", exc)]
+    configure_logging(settings.log_level)
+    found: dict[str, list[Finding]] = {}
+    for name, (check, leans_on) in _CHECKS.items():
+        if all(finding.ok for other in leans_on for finding in found[other]):
+            found[name] = list(_run(name, check, settings))
+    return [finding for findings in found.values() for finding in findings]
+
+
+def _run(name: str, check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
+    try:
+        yield from check(settings)
+    except SwathError as exc:  # what was found before is kept
+        yield _fault(name, exc)
+
+
+def _fault(name: str, exc: SwathError) -> Finding:
+    return Finding(name=name, ok=False, detail=str(exc), passing=exc.exit_code == RetryableError.exit_code)
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -78,8 +87,6 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:
-    from services.core.model.backends import installed_backends
-
     cores = usable_cores()
     workers = settings.workers or cores
     yield Finding(
@@ -88,20 +95,61 @@ def _machine(settings: Settings) -> Iterator[Finding]:
         detail=f"{workers} workers on {cores} cores",
         advice=None if workers <= 2 * cores else f"set SWATH_WORKERS to {cores}: more only wait for each other",
     )
+    yield _memory(settings)
+
+
+def _memory(settings: Settings) -> Finding:
+    from services.core.flow.plan import FLOOR_BYTES, MIN_CACHE_BYTES
+
     available = min(psutil.virtual_memory().available, memory_limit_bytes() or sys.maxsize)
-    fits = settings.memory_bytes <= available
-    yield Finding(
+    least = FLOOR_BYTES + MIN_CACHE_BYTES  # and something for its arrays
+    advice = None
+    if settings.memory_bytes > available:
+        advice = "lower SWATH_MEMORY, or the kernel may kill a run that the budget allows"
+    if settings.memory_bytes <= least:
+        advice = f"set SWATH_MEMORY to 512MiB or more: the smallest run needs more than {least / 2**20:.0f} MiB"
+    return Finding(
         name="memory",
-        ok=fits,
+        ok=advice is None,
         detail=f"budget {settings.memory}, {available / 2**30:.1f} GiB available",
-        advice=None if fits else "lower SWATH_MEMORY, or the kernel may kill a run that the budget allows",
+        advice=advice,
     )
+
+
+def _inference(settings: Settings) -> Iterator[Finding]:
+    """Back ends; and where the settings ask for one or for a number format, whether a network opens in it."""
+    from services.core.model.backends import installed_backends, open_configured
+    from services.core.model.package import shipped_package
+
     names = installed_backends()
     yield Finding(
         name="inference",
         ok=bool(names),
         detail=f"back ends: {', '.join(names) or 'none'}",
         advice=None if names else "pip install 'swath[inference]'; only threshold models run without it",
+    )
+    if names and (settings.backend, settings.precision) != ("auto", "auto"):
+        backend = open_configured(shipped_package(_CLAIMS_ALL), settings, threads=1)
+        yield Finding(name="network", ok=True, detail=f"a shipped one opens in {backend.id}")
+
+
+def _service(settings: Settings) -> Iterator[Finding]:
+    """What `swath serve` would answer with."""
+    from services.core.site import open_site
+
+    with open_site(settings) as site:
+        try:
+            contract = site.models.find(settings.api_model).contract
+        except PermanentError as exc:
+            raise ConfigError(f"setting SWATH_API_MODEL is wrong: {exc}") from exc
+    fits = contract.kind == "classification"
+    yield Finding(
+        name="service",
+        ok=fits,
+        detail=f"SWATH_API_MODEL is {contract.name}, for {contract.kind}",
+        advice=None
+        if fits
+        else "name a model for classification, such as eurosat-rgb: /predict answers with one class",
     )
 
 
@@ -118,10 +166,13 @@ def _scratch(settings: Settings) -> Iterator[Finding]:
     )
 
 
-_CHECKS = {
-    "settings": _settings,
-    "store": _store,
-    "database": _database,
-    "machine": _machine,
-    "scratch": _scratch,
+#: Each with those that must have found nothing wrong before.
+_CHECKS: dict[str, tuple[Callable[[Settings], Iterator[Finding]], tuple[str, ...]]] = {
+    "settings": (_settings, ()),
+    "store": (_store, ()),
+    "database": (_database, ()),
+    "machine": (_machine, ()),
+    "inference": (_inference, ()),
+    "scratch": (_scratch, ()),
+    "service": (_service, ("store", "database", "scratch")),
 }

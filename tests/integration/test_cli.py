@@ -371,11 +371,38 @@ def test_the_doctor_tells_of_a_folder_that_is_none(name, swath, monkeypatch):
     assert [each["ok"] for each in answer.json["findings"] if each["name"] == "inference"] == [True]
 
 
-def test_the_doctor_tells_a_wrong_setting(swath, monkeypatch):
+def test_the_doctor_tells_a_wrong_setting_once(swath, monkeypatch):
     monkeypatch.setenv("SWATH_MEMORY", "banana")
     answer = swath("doctor")
     assert answer.code == 78
-    assert "SWATH_MEMORY" in answer.out
+    assert answer.out.count("SWATH_MEMORY") == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"SWATH_MEMORY": "1MiB"}, "the smallest run needs more than 352 MiB"),
+        ({"SWATH_BACKEND": "onnxruntime", "SWATH_PRECISION": "bf16"}, "onnxruntime has no bf16"),
+        ({"SWATH_BACKEND": "torch", "SWATH_PRECISION": "int8"}, "torch computes fp32 only"),
+        ({"SWATH_API_MODEL": "nope"}, "setting SWATH_API_MODEL is wrong: no model nope"),
+        ({"SWATH_API_MODEL": "landcover-l7"}, "name a model for classification"),
+    ],
+)
+def test_the_doctor_finds_settings_with_which_nothing_runs(environment, said, swath, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    answer = swath("doctor", "--json")
+    (told,) = [each for each in answer.json["findings"] if not each["ok"]]
+    assert (answer.code, told["passing"]) == (78, False)
+    assert said in f"{told['detail']} {told['advice']}"
+
+
+def test_the_doctor_opens_a_network_in_the_library_that_is_set(swath, monkeypatch):
+    monkeypatch.setenv("SWATH_BACKEND", "onnxruntime")
+    monkeypatch.setenv("SWATH_PRECISION", "int8")
+    answer = swath("doctor")
+    assert answer.code == 0
+    assert "onnxruntime:int8" in answer.out
 
 
 def test_a_memory_that_no_unit_fits_is_refused_with_the_least_that_would_do(swath, tmp_path, scene):
