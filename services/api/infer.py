@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from fastapi import APIRouter, Request, Response, status
+from numpy.typing import NDArray
 
 from services.api.auth import SECURITY, LockedRoute
 from services.api.ids import scene_exactly
@@ -37,7 +38,7 @@ from services.core.flow.plan import Allowance
 from services.core.grid import Window
 from services.core.job import Job, JobRequest, plan_job
 from services.core.model.backends import Backend
-from services.core.model.contract import Remedies
+from services.core.model.contract import Contract, ModelClass, Remedies
 from services.core.model.package import ModelPackage
 from services.core.raster.place import window_of_bbox
 from services.core.raster.read import block_cache
@@ -184,11 +185,21 @@ def _answer(job: Job, area: Area, *, picture: bool) -> InferAnswer:
         cell_px=area.step,
         shape=area.cells.shape,
         valid_fraction=area.valid_fraction,
-        top=contract.classes[int(counts.argmax())].name if known else None,
+        top=top_class(contract, counts, area).name if known else None,
         classes=shares,
         score=area.means.get("score") if contract.kind == "threshold" else None,
         picture=_data_uri(paint(area.classes, contract)) if picture else None,
     )
+
+
+def top_class(contract: Contract, counts: NDArray[np.int64], area: Area) -> ModelClass:
+    """The class of most cells; of those that have as many, the one that the mean of all cells speaks for."""
+    tied = [each for each in contract.classes if counts[each.value] == counts.max()]
+    if contract.kind != "threshold":
+        return max(tied, key=lambda each: area.means[each.name])
+    assert contract.threshold is not None, "the contract of a threshold has one"
+    likelier = int(area.means["score"] >= contract.threshold)
+    return next((each for each in tied if each.value == likelier), tied[0])
 
 
 def _data_uri(png: bytes) -> str:

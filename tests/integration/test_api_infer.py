@@ -13,8 +13,11 @@ from fastapi import FastAPI
 from PIL import Image
 
 from services.api.app import create_app
+from services.api.infer import top_class
 from services.api.options import ApiOptions
+from services.core.area import Area
 from services.core.boxes import BBox
+from services.core.grid import Window
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.lineage import trace_pixel
@@ -125,6 +128,26 @@ def test_a_classification_answers_with_the_tiles_of_the_map(site, app, tmp_path)
         expected = dataset.read(1)[cells_of(answer, 1)]
     np.testing.assert_array_equal(decode(answer["picture"]), expected)
     assert sum(each["probability"] for each in answer["classes"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("levels", "said"), [((10, 60), "dark"), ((10, 200), "bright"), ((200, 10), "bright")])
+def test_of_two_classes_with_as_many_cells_the_mean_score_names_the_first(site, app, tmp_path, levels, said):
+    halves = np.repeat(np.repeat(np.array([levels], np.uint8), 256, axis=0), 256, axis=1)
+    path = write_pictures(tmp_path / "halves.tif", np.stack([halves] * 3))
+    scene = ingest_scene(site, [str(path)], OpenOptions())
+    answer = call(app, "POST", "/infer", json={"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness"})
+    assert [each["fraction"] for each in answer.json()["classes"]] == [0.5, 0.5]
+    assert answer.json()["top"] == said
+
+
+def test_of_classes_with_as_many_cells_the_likelier_one_is_the_first():
+    contract = shipped_package("landcover-l7").contract
+    names = [each.name for each in contract.classes]
+    counts = np.array([1, 3, 3, *([0] * (len(names) - 3))])
+    means = dict.fromkeys(names, 0.01) | {names[0]: 0.5, names[1]: 0.2, names[2]: 0.25}
+    cells = Window(row_off=0, col_off=0, height=1, width=7)
+    area = Area(window=cells, cells=cells, step=1, classes=np.zeros((1, 7), np.uint8), means=means, valid_fraction=1)
+    assert top_class(contract, counts, area).name == names[2]
 
 
 def test_an_item_is_found_by_its_own_id_too(app, scene):

@@ -94,7 +94,8 @@ export function mapped(body, scene, milliseconds, requestId) {
   const [height, width] = body.shape;
   picture(body.picture, `Map of classes, ${width} by ${height} cells`, scene.title);
   at("top").textContent = body.top ? `Mostly ${body.top}` : "No usable pixel in this window";
-  bars(body.classes.filter((each) => each.fraction > 0 || each.probability > 0.0005).map((each) => ({
+  const first = (each) => (each.name === body.top ? 0 : 1); // of two with as many cells, the one in the headline
+  bars([...body.classes].sort((a, b) => first(a) - first(b)).filter((each) => each.fraction > 0 || each.probability > 0.0005).map((each) => ({
     name: each.name,
     color: each.color,
     share: each.fraction,
