@@ -6,7 +6,11 @@ import typer
 
 from services.cli.options import Debug, Json, Limit, leave
 
-keys_app = typer.Typer(help="Keys of the online service.", no_args_is_help=True)
+keys_app = typer.Typer(
+    help="Keys of the online service.",
+    epilog="Example: swath keys create dashboard --expires 90d",
+    no_args_is_help=True,
+)
 
 
 @keys_app.command("create", epilog="Example: swath keys create dashboard --expires 90d")

@@ -111,7 +111,7 @@ def evaluate(
     leave(evaluate_command(model, held, altered=altered, out=out, as_json=as_json))
 
 
-@models_app.command("pack", epilog="Example: swath models pack --onnx net.onnx --contract contract.toml --out my-model")
+@models_app.command("pack", epilog="Example: swath models pack --onnx net.onnx --contract net.toml --out my-net")
 def pack(
     contract: Annotated[str, typer.Option(help="TOML or JSON: what the network takes and gives; see docs/models.md.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],

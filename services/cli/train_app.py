@@ -6,7 +6,11 @@ import typer
 
 from services.cli.options import Debug, Json, leave
 
-train_app = typer.Typer(help="Make a model package.", no_args_is_help=True)
+train_app = typer.Typer(
+    help="Make a model package.",
+    epilog="Example: swath train eurosat --data EuroSAT_RGB.zip --out my-eurosat",
+    no_args_is_help=True,
+)
 
 
 @train_app.command("threshold", epilog="Example: swath train threshold scene.tif --out my-threshold")

@@ -20,7 +20,7 @@ from tests.processes import ROOT
 from tests.scenes import damage_block, write_landsat
 
 COMMANDS = ["", "run", "plan", "ingest", "resume", "verify", "lineage", "scenes", "runs", "models", "doctor", "demo"]
-COMMANDS += ["train threshold", "train segmentation"]
+COMMANDS += ["train", "train threshold", "train segmentation", "keys"]
 COMMANDS += [f"models {verb}" for verb in ("show", "add", "promote", "export", "evaluate", "pack")]
 HEAVY = {"numpy", "rasterio", "sqlalchemy", "pyarrow", "boto3", "services.core.settings"}
 NO_RUN = "r-20200101T000000-abcdef"
@@ -31,6 +31,8 @@ def test_every_help_shows_an_example(command, swath):
     answer = swath(*command.split(), "--help")
     assert answer.code == 0
     assert f"Example: swath {command}" in " ".join(answer.out.split())
+    (example,) = [line for line in answer.out.splitlines() if line.strip().startswith("Example:")]
+    assert answer.out.rstrip().endswith(example)  # on one line, so that it can be copied
 
 
 @pytest.mark.parametrize("command", ["", "run", "models"])
