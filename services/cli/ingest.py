@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.cli.output import note, print_json, say
-from services.cli.show import scene_json
+from services.cli.show import crs_name, scene_json
 from services.cli.sources import SceneSource
 from services.core.errors import PermanentError
 from services.core.ingest import ingest_scene
@@ -32,8 +32,7 @@ def ingest_scenes(sources: Sequence[SceneSource], *, as_json: bool) -> int:
                 scene = scenes[-1]
                 bands = ", ".join(band.name for band in scene.bands)
                 say(
-                    f"  {scene.shape[0]} x {scene.shape[1]} px of {scene.gsd_m:g} m, "
-                    f"{scene.crs.splitlines()[0][:60]}, {bands}",
+                    f"  {scene.shape[0]} x {scene.shape[1]} px of {scene.gsd_m:g} m, {crs_name(scene.crs)}, {bands}",
                     lead=scene.id,
                 )
     if as_json:

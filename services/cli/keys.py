@@ -56,7 +56,7 @@ def list_keys(*, limit: int, as_json: bool) -> int:
         rows = [
             [k.id, k.name, _state(k, now), *map(_minute, (k.created_at, k.expires_at, k.last_used_at))] for k in keys
         ]
-        print_table(["key", "name", "state", "created", "expires", "last used"], rows)
+        print_table(["key", "name", "state", "created", "expires", "last used"], rows, spare=("created", "last used"))
     else:
         say("no keys yet; make one with: swath keys create NAME")
     return 0

@@ -36,8 +36,8 @@ def list_models(*, limit: int, as_json: bool) -> int:
     if as_json:
         print_json({"models": models})
     else:
-        rows = [[m["name"], m["kind"], m["digest"][:12], m["stage"] or "-", m["source"]] for m in models]
-        print_table(["model", "kind", "digest", "stage", "source"], rows)
+        rows = [[m["name"], m["kind"], m["digest"][:12], m["stage"] or "-", _origin(m["digest"])] for m in models]
+        print_table(["model", "kind", "digest", "stage", "source"], rows, spare=("source", "kind"))
     return 0
 
 
@@ -47,7 +47,7 @@ def show_model(wanted: str, *, as_json: bool) -> int:
         package = _find(site, wanted)
         name = package.contract.name
         history = [step for step in Stages(site.catalog).stage_history(name) if step.digest == package.digest]
-        facts = _row(package, "shipped" if package.digest in _shipped_digests() else "registered")
+        facts = _row(package, _origin(package.digest))
     facts |= {
         "stage": history[-1].stage if history else None,
         "precisions": list(package.precisions),
@@ -153,8 +153,9 @@ def _find(site: Site, wanted: str) -> ModelPackage:
         raise exc from None
 
 
-def _shipped_digests() -> set[str]:
-    return {shipped_package(name).digest for name in shipped_names()}
+def _origin(digest: str) -> str:
+    shipped = {shipped_package(name).digest for name in shipped_names()}
+    return "shipped" if digest in shipped else "registered"
 
 
 def _row(package: ModelPackage, source: str) -> dict[str, Any]:
@@ -187,5 +188,5 @@ def _show(facts: dict[str, Any], package: ModelPackage, history: list[StageChang
     print_table(["file", "bytes", "sha256"], [[n, package.sizes[n], package.files[n][:12]] for n in package.files])
     if history:
         rows = [[step.stage, f"{step.created_at:%Y-%m-%d %H:%M}", step.who, step.why] for step in history]
-        print_table(["stage", "when (UTC)", "who", "why"], rows)
+        print_table(["stage", "when (UTC)", "who", "why"], rows, prose="why")
     say(package.card)

@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
+
+from services.cli.table import lay_out
 
 # Piped output has no edge to fold at. No emoji: a path may hold `:x:`.
 console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
@@ -32,14 +33,15 @@ def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A plain table; ids are never cut."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for position, column in enumerate(columns):
-        table.add_column(column, no_wrap=position == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    console.print(table)
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, spare: Sequence[str] = (), prose: str | None = None
+) -> None:
+    """A plain table, on a terminal as wide as that; see `lay_out`."""
+    width = console.width if console.is_terminal else None
+    heading, *lines = lay_out(columns, rows, width=width, spare=spare, prose=prose)
+    say("", lead=heading)
+    for line in lines:
+        say(line)
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

@@ -1,5 +1,6 @@
 """`swath scenes` and `swath runs`: what the catalog knows."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,10 @@ from services.core.names import public_href
 from services.core.records import Run, Scene
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
+
+#: Columns that a narrow terminal can do without, the least needed first: `show ID` tells them too.
+_SPARE = ("bands", "gsd", "tiles", "error", "acquired", "crs")
+_WKT_NAME = re.compile(r'\s*\w+\s*\[\s*"([^"]*)"')
 
 
 def list_or_show(noun: str, show: str | None, name: str | None, *, limit: int, as_json: bool) -> int:
@@ -26,7 +31,7 @@ def list_or_show(noun: str, show: str | None, name: str | None, *, limit: int, a
     if as_json:
         print_json({noun: records})
     elif rows:
-        print_table(columns, rows)
+        print_table(columns, rows, spare=_SPARE)
     else:
         say(f"no {noun} yet")
     return 0
@@ -56,13 +61,19 @@ def _many(site: Site, noun: str, limit: int) -> tuple[list[str], list[list[objec
     if noun == "scenes":
         scenes = site.catalog.scenes(limit=limit)
         rows: list[list[object]] = [
-            [s.id, "x".join(map(str, s.shape)), f"{s.gsd_m:g} m", s.crs[:24], len(s.bands), _minute(s.acquired_at)]
+            [s.id, "x".join(map(str, s.shape)), f"{s.gsd_m:g} m", crs_name(s.crs), len(s.bands), _minute(s.acquired_at)]
             for s in scenes
         ]
         return ["scene", "pixels", "gsd", "crs", "bands", "acquired"], rows, [scene_json(s) for s in scenes]
     runs = site.catalog.runs(limit=limit)
     rows = [[r.id, r.state.value, r.scene_id, r.model_name, r.plan.get("tiles", "-"), r.error or ""] for r in runs]
     return ["run", "state", "scene", "model", "tiles", "error"], rows, [run_json(r) for r in runs]
+
+
+def crs_name(crs: str) -> str:
+    """A CRS in a word or two: its code, or what its WKT calls it."""
+    found = _WKT_NAME.match(crs)
+    return (found[1] or "unnamed") if found else crs
 
 
 def run_json(run: Run) -> dict[str, Any]:
