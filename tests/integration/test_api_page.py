@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,17 @@ def contrast(one: str, other: str) -> float:
 def wait_for(browser: Chrome, script: str) -> None:
     """Until it is so in the page; how long that takes is the machine's business."""
     WebDriverWait(browser, PATIENCE_S).until(lambda it: it.execute_script(f"return Boolean({script})"))
+
+
+@contextmanager
+def screen(browser: Chrome, width: int, *, mobile: bool = False) -> Iterator[None]:
+    """A screen of this width, and the old one afterwards."""
+    metrics = {"width": width, "height": 740, "deviceScaleFactor": 2, "mobile": mobile}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        yield
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def ask_about_first_scene(browser: Chrome) -> None:
@@ -273,18 +285,34 @@ def test_the_tabs_go_by_the_arrow_keys(browser, site):
 
 
 def test_nothing_is_wider_than_a_phone(browser, site, picture):
-    with live(create_app(site)) as address:
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-        )
-        try:
-            browser.get(address)
-            browser.find_element(By.ID, "file").send_keys(str(picture))
-            wait_for(browser, "!document.getElementById('result').hidden")
-            keep_picture(browser, "phone")
-            assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
-        finally:
-            browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    with live(create_app(site)) as address, screen(browser, 360, mobile=True):
+        browser.get(address)
+        browser.find_element(By.ID, "file").send_keys(str(picture))
+        wait_for(browser, "!document.getElementById('result').hidden")
+        keep_picture(browser, "phone")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+
+
+def test_no_number_is_cut_and_no_word_broken_on_the_narrowest_screen(browser, site, picture, tmp_path):
+    ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
+    cut = """const pen = document.createElement('canvas').getContext('2d');
+        return [...document.querySelectorAll('.box input')].filter((it) => {
+            const style = getComputedStyle(it), pads = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+            pen.font = style.font;
+            return it.clientWidth - pads < pen.measureText('-179.890123').width;
+        }).map((it) => it.id)"""
+    breaks = "return [...document.querySelectorAll('.bars .name')].map((it) => it.querySelectorAll('wbr').length)"
+    with live(create_app(site)) as address, screen(browser, 320):
+        browser.get(address)
+        browser.find_element(By.ID, "file").send_keys(str(picture))
+        wait_for(browser, "!document.getElementById('result').hidden")
+        keep_picture(browser, "narrow-image")
+        assert sorted(browser.execute_script(breaks)) == [0, 0, 0, 1, 1]  # AnnualCrop and SeaLake are two words
+        ask_about_first_scene(browser)
+        wait_for(browser, "document.getElementById('facts').textContent.includes('Window')")
+        keep_picture(browser, "narrow-scene")
+        assert browser.execute_script(cut) == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 320
 
 
 def test_every_control_has_a_name(browser, site):

@@ -10,6 +10,13 @@ function make(tag, className, text) {
   return element;
 }
 
+/** A name that may be broken between its words, `RiverBank` too, and nowhere else while there is room. */
+function breakable(name) {
+  const span = make("span");
+  name.replace(/([a-z_])(?=[A-Z])/g, "$1\n").split("\n").forEach((word, at) => span.append(at ? make("wbr") : "", word));
+  return span;
+}
+
 function show({ say = "", problem = "", busy = false, result = false }) {
   at("say").textContent = say;
   at("say").classList.toggle("unseen", result); // the headline says it to those who see
@@ -44,7 +51,7 @@ function bars(entries) {
         dot.style.background = color;
         label.append(dot);
       }
-      label.append(make("span", "", name));
+      label.append(breakable(name));
       const track = make("span", "track");
       const fill = make("span", "fill");
       fill.style.display = "block";
@@ -79,7 +86,7 @@ export const percent = (share) => `${(share * 100).toFixed(share > 0 && share < 
 export function answered(body, file, milliseconds, requestId) {
   const best = body.probabilities[body.class];
   picture(URL.createObjectURL(file), "The image you chose", file.name);
-  at("top").replaceChildren(`${body.class} `, make("span", "sure", percent(best)));
+  at("top").replaceChildren(breakable(body.class), " ", make("span", "sure", percent(best)));
   bars(Object.entries(body.probabilities).map(([name, share]) => ({ name, share })));
   facts([
     ["Model", `${body.model.name}, ${body.model.digest.slice(0, 12)}`],
