@@ -5,6 +5,7 @@ What a 5xx was about is logged and never told. No sentence that leaves here hold
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,7 +204,7 @@ def _of_validation(exc: RequestValidationError, request_id: str | None) -> Respo
     """A question that FastAPI found wrong."""
     if any(each["type"] == "json_invalid" for each in exc.errors()):
         return _of_http(HTTPException(400), request_id)
-    wrong = [{"field": ".".join(map(str, each["loc"])), "reason": str(each["msg"])} for each in exc.errors()[:20]]
+    wrong = [{"field": ".".join(map(str, each["loc"])), "reason": _reason(each)} for each in exc.errors()[:20]]
     kind = KINDS[errors.RequestError]
     said = "; ".join(f"{each['field']}: {each['reason'].removeprefix('Value error, ')}" for each in wrong[:3])
     problem = Problem(
@@ -215,3 +216,10 @@ def _of_validation(exc: RequestValidationError, request_id: str | None) -> Respo
         errors=jsonable_encoder(wrong),
     )
     return respond(problem)
+
+
+def _reason(found: Mapping[str, Any]) -> str:
+    """In words: a regular expression is no sentence."""
+    if found["type"] == "string_pattern_mismatch":
+        return "it does not look like one; copy it whole from a list, or see /docs for its form"
+    return str(found["msg"])

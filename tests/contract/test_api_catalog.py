@@ -93,6 +93,12 @@ def test_a_page_that_makes_no_sense_is_refused(app, path, query):
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
+def test_an_id_of_another_form_is_refused_in_words(app):
+    answer = call(app, "GET", "/runs/r-2026")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("path.run_id: it does not look like one; copy it whole")
+
+
 def test_filters_stay_on_the_way_to_the_next_page(site, app):
     for number in range(5):
         add_run(site, f"r-2026010{number}T000000-a1b2c3")
