@@ -38,7 +38,8 @@ def evaluate_command(wanted: str, held: HeldOut, *, altered: bool, out: str | No
     """Judge a package, and write the numbers and the picture where asked."""
     if altered and held.labels is not None:
         raise RequestError("--altered alters images, and --labels is for a scene; leave one of them out")
-    with open_here() as site, needing_extra("train" if altered else "api", to="evaluate a model"):
+    extra, what = ("train", "evaluate with --altered") if altered else ("api", "evaluate a model")
+    with open_here() as site, needing_extra(extra, to=what):
         if altered:  # looked for before the long work: it alone wants torch
             from services.training.altered import evaluate_altered
 

@@ -31,17 +31,8 @@ def lay_out(
     widths = {name: max(map(cell_len, cells)) for name, cells in table.items()}
     if width is not None:
         widths = _fit(_room(table, widths, width, spare), width)
-    lines = []
-    for at in range(len(rows) + 1):
-        cells = [_pad(table[name][at], size) for name, size in widths.items() if name != prose]
-        start = _GAP.join(cells)
-        if prose in widths:
-            first, *more = textwrap.wrap(table[prose][at], widths[prose]) or [""]
-            indent = " " * cell_len(start)
-            lines += [f"{start}{_GAP}{first}", *(f"{indent}{_GAP}{line}" for line in more)]
-        else:
-            lines.append(start)
-    return [line.rstrip() for line in lines]
+    told = [{name: table[name][at] for name in widths} for at in range(len(rows) + 1)]
+    return [line.rstrip() for cells in told for line in _row(cells, widths, prose)]
 
 
 def shorten(text: str, width: int) -> str:
@@ -53,6 +44,15 @@ def shorten(text: str, width: int) -> str:
     while cell_len(text[end:]) > tail:  # some letters take two cells
         end += 1
     return f"{set_cell_size(text, head).rstrip()}…{text[end:].lstrip()}"
+
+
+def _row(cells: dict[str, str], widths: dict[str, int], prose: str | None) -> list[str]:
+    start = _GAP.join(_pad(cell, widths[name]) for name, cell in cells.items() if name != prose)
+    if prose not in cells:
+        return [start]
+    first, *more = textwrap.wrap(cells[prose], widths[prose]) or [""]
+    indent = " " * cell_len(start)
+    return [f"{start}{_GAP}{first}", *(f"{indent}{_GAP}{line}" for line in more)]
 
 
 def _pad(text: str, width: int) -> str:
