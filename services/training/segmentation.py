@@ -95,8 +95,7 @@ def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath
     (test, validation), seen = _judge(files, contract, labelled, split)
     metrics |= {"test": test.as_json(contract.classes), "validation": validation.as_json(contract.classes)}
     files |= {"metrics.json": json_bytes(metrics), "card.md": segmentation_card(recipe, metrics).encode()}
-    files |= {"statistics.json": seen.encode()}
-    package = save_package(out, files)
+    package = save_package(out, files | {"statistics.json": seen.encode()})
     return Report(
         package=package,
         test=test,
