@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.cli.extras import needing_extra
 from services.cli.models import incumbent, open_here, parse_stage, person, promotable
 from services.cli.output import print_facts, print_json, print_table, say
 from services.core.catalog.entries import ModelStage, RegisteredModel
@@ -38,8 +37,7 @@ def evaluate_command(wanted: str, held: HeldOut, *, altered: bool, out: str | No
     """Judge a package, and write the numbers and the picture where asked."""
     if altered and held.labels is not None:
         raise RequestError("--altered alters images, and --labels is for a scene; leave one of them out")
-    extra, what = ("train", "evaluate with --altered") if altered else ("api", "evaluate a model")
-    with open_here() as site, needing_extra(extra, to=what):
+    with open_here() as site:
         if altered:  # looked for before the long work: it alone wants torch
             from services.training.altered import evaluate_altered
 
@@ -73,7 +71,7 @@ def promote_command(
     The other stages need no file of it: a damaged package can be retired too.
     """
     stage = parse_stage(to)
-    with open_here() as site, needing_extra("api", to="promote a model"):
+    with open_here() as site:
         model, stages = promotable(site, wanted), Stages(site.catalog)
         after = len(stages.stage_history(model.name))  # whoever takes a step from here on is noticed
         admission = _admit(site, model, held) if stage == ModelStage.PRODUCTION else None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.cli.output import print_facts, print_json, say
-from services.core.errors import BackendUnavailableError, ObjectNotFoundError, RequestError
+from services.core.errors import ObjectNotFoundError, RequestError
 from services.core.log import configure_logging
 from services.core.model.package_save import check_free
 from services.core.settings import load_settings
@@ -31,15 +31,12 @@ def pack_command(network: Network, contract: str, *, out: str, card: str | None,
     text = _read_card(card)
     if not (Path(out) / "model.json").is_file():  # a package may be the one that this makes again
         check_free(Path(out))
-    try:
-        from services.training.byo import pack_module, pack_onnx
+    from services.training.byo import pack_module, pack_onnx
 
-        if onnx is not None:
-            package, parity = pack_onnx(Path(onnx), declared, out=Path(out), card=text)
-        else:
-            package, parity = pack_module(module or "", Path(weights or ""), declared, out=Path(out), card=text)
-    except ModuleNotFoundError as exc:
-        raise BackendUnavailableError(f"packing needs {exc.name}; run: pip install 'swath[train]'") from exc
+    if onnx is not None:
+        package, parity = pack_onnx(Path(onnx), declared, out=Path(out), card=text)
+    else:
+        package, parity = pack_module(module or "", Path(weights or ""), declared, out=Path(out), card=text)
     agreement = {p.backend: p.why_not or f"within {p.worst:.1g} of {p.reference}" for p in parity}
     facts = {"name": package.contract.name, "digest": package.digest, "out": str(package.root)}
     if as_json:

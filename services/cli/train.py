@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from services.cli.output import notes, print_json, say
-from services.core.errors import BackendUnavailableError
 from services.core.log import configure_logging, get_logger
 from services.core.model.package import ModelPackage
 from services.core.model.package_save import check_free
@@ -40,10 +39,7 @@ def train_segmentation_command(
     scene: str, truth: str, *, out: str, epochs: int | None, seed: int, as_json: bool
 ) -> int:
     """Train the land-cover network and judge it on blocks of the scene that it never saw."""
-    try:
-        from services.training.segmentation import train_segmentation
-    except ModuleNotFoundError as exc:
-        raise BackendUnavailableError(f"training needs {exc.name}; run: pip install 'swath[train]'") from exc
+    from services.training.segmentation import train_segmentation
 
     configure_logging(load_settings().log_level)
     check_free(Path(out))
@@ -66,13 +62,10 @@ class EurosatWish:
 
 def train_eurosat_command(data: str, out: str, wish: EurosatWish, *, as_json: bool) -> int:
     """Train the EuroSAT classifier, judge it on images that it never saw, and pack it."""
-    try:
-        from services.training.classification import ImagePlan, cross_validate, train_images
-        from services.training.image_recipe import EUROSAT_RGB
-        from services.training.images import read_labelled_images
-        from services.training.pack_images import pack_images
-    except ModuleNotFoundError as exc:
-        raise BackendUnavailableError(f"training needs {exc.name}; run: pip install 'swath[train]'") from exc
+    from services.training.classification import ImagePlan, cross_validate, train_images
+    from services.training.image_recipe import EUROSAT_RGB
+    from services.training.images import read_labelled_images
+    from services.training.pack_images import pack_images
 
     configure_logging(load_settings().log_level)
     check_free(Path(out))

@@ -33,8 +33,8 @@ MAY_IMPORT = {
 
 #: Pure rooms inside core: values and arithmetic, no files, no network, no database.
 PURE = (
-    "services.core.errors", "services.core.grid", "services.core.records", "services.core.names",
-    "services.core.flow", "services.core.model.contract", "services.core.model.preprocess",
+    "services.core.errors", "services.core.grid", "services.core.aligned", "services.core.records",
+    "services.core.names", "services.core.flow", "services.core.model.contract", "services.core.model.preprocess",
 )  # fmt: skip
 IMPURE = ("services.core.storage", "services.core.catalog", "services.core.raster", "services.core.site")
 

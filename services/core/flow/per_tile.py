@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.aligned import empty_aligned
 from services.core.errors import ContractError
 from services.core.flow.mirror import fill_chip
 from services.core.flow.operators import Need
@@ -53,7 +54,7 @@ class PredictTiles:
         pixels = source.data
         if overlapping:
             pixels = normalise(pixels, source.valid, self.norm, out=np.empty_like(pixels))
-        chips = np.empty((out.size, len(pixels), self.chip_px, self.chip_px), np.float32)
+        chips = empty_aligned((out.size, len(pixels), self.chip_px, self.chip_px))  # else each batch would be copied
         fractions = np.zeros((out.size, self._across, self._across), np.float32)
         for index in range(out.size):
             chip = self._chip(out, index).shared(source.window)

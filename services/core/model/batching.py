@@ -11,7 +11,6 @@ Where the contract asks for it, a doubtful chip is looked at again from all side
 chip.
 """
 
-import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.aligned import empty_aligned, is_aligned
 from services.core.errors import ContractError, PackageError
 from services.core.model.contract import Contract
 from services.core.model.views import all_views
@@ -33,9 +33,6 @@ _CALL_PX = {"classification": 2**19, "segmentation": 2**15}
 _CALL_CHIPS = 8
 #: From this side on a chip costs alone what it costs in a batch, give or take 4 % (docs/models.md, "Threads").
 _ALONE_PX = 128
-
-#: Where libraries' vectors begin, at most: sums over other addresses may be added in another order.
-_ALIGNED = 64
 
 #: Held for a library's first calls. OpenVINO 2026.4's binding hangs for good if two threads make their first calls at
 #: once: one holds the GIL and waits for a C++ guard (pybind11's numpy API, imported on first use), whose owner waits
@@ -153,11 +150,10 @@ class FixedBatches:
         """Of chips in one call of this size, which is filled up with zeros."""
         # Whole and always in the same place: fresh megabytes would be mapped and cleared for every call.
         if not hasattr(self._local, "batch"):
-            self._local.batch = _aligned((self._size, *self._chip_shape()))
+            self._local.batch = empty_aligned((self._size, *self._chip_shape()))
         batch: Chips = self._local.batch[:size]
-        aligned = chips.__array_interface__["data"][0] % _ALIGNED == 0
         # Strides tell more than numpy's flag, which calls a reversed array of one chip contiguous.
-        if len(chips) == size and chips.strides == batch.strides and chips.flags.carray and aligned:
+        if len(chips) == size and chips.strides == batch.strides and chips.flags.carray and is_aligned(chips):
             return self._checked(chips)
         batch[: len(chips)] = chips
         batch[len(chips) :] = 0
@@ -208,12 +204,3 @@ class FixedBatches:
                 "which is not what its contract says"
             )
         return answer
-
-
-def _aligned(shape: tuple[int, ...]) -> Chips:
-    """An array whose first number lies where vectors begin; numpy's own may lie 16 bytes from there."""
-    size = math.prod(shape) * np.dtype(np.float32).itemsize
-    room = np.empty(size + _ALIGNED, np.uint8)
-    start = -room.__array_interface__["data"][0] % _ALIGNED
-    chips: Chips = room[start : start + size].view(np.float32).reshape(shape)
-    return chips
