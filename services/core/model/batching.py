@@ -12,7 +12,7 @@ chip.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -167,13 +167,19 @@ class FixedBatches:
         answers = self._asked(noise, self._size)
         if self._size == 1:
             return answers
-        places = max(1, self._size // 2 - 1)  # 3 of 8: to another alignment, and most to the other half as well
-        rolled = self._asked(np.roll(noise, places, axis=0), self._size)
-        if not np.array_equal(np.roll(answers, places, axis=0), rolled, equal_nan=True):
+        if not all(self._same_rolled(noise, answers, places) for places in self._rolls()):
             self._size = 1
             del self._local.batch
             self._asked(noise[:1], 1)  # a graph that takes whole batches only has no size left, and is refused here
         return answers
+
+    def _rolls(self) -> Sequence[int]:
+        """By how many places to move the noise: every chip to every place, where chips are small enough to be cheap."""
+        return range(1, self._size) if self._contract.chip_px < _ALONE_PX else (max(1, self._size // 2 - 1),)
+
+    def _same_rolled(self, noise: Chips, answers: Probabilities, places: int) -> bool:
+        rolled = self._asked(np.roll(noise, places, axis=0), self._size)
+        return np.array_equal(np.roll(answers, places, axis=0), rolled, equal_nan=True)
 
     def _answers_singly(self, noise: Chips, together: Probabilities) -> bool:
         if self._size == 1:
