@@ -8,19 +8,18 @@ from typing import Any
 
 from services.cli.output import human_bytes, note, print_facts, print_json, say, tile_progress
 from services.cli.sources import SceneSource
-from services.core.boxes import BBox
 from services.core.command import run_command
 from services.core.entry_point import worst_code
 from services.core.errors import RequestError, SwathError
 from services.core.ingest import ingest_scene
-from services.core.job import JobRequest
 from services.core.log import configure_logging, get_logger
-from services.core.records import Run, Scene
+from services.core.records import Run
 from services.core.settings import load_settings
 from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
 from services.inference.assembly import Outcome, take_back_damage
 from services.inference.estimate import estimate_seconds
+from services.inference.plan import Choice
 from services.inference.runs import (
     check_same_work,
     check_sources,
@@ -38,24 +37,11 @@ MASKED_EXIT_CODE = 65  #: published, but part of the input could not be computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Choice):
     """How to run, whatever the scenes are."""
 
-    model: str
-    out: str | None = None
-    tile_px: int | None = None
-    gsd_m: float | None = None
-    bbox: BBox | None = None
     engine: str = "local"
     as_json: bool = False
-
-    def request(self, scene: Scene) -> JobRequest:
-        """The part that decides pixels.
-
-        Raises:
-            WindowError: The box and the scene share no pixel.
-        """
-        return JobRequest.of(scene, tile_px=self.tile_px, gsd_m=self.gsd_m, bbox=self.bbox)
 
 
 def run_scenes(sources: Sequence[SceneSource], options: RunOptions, **overrides: object) -> int:
@@ -162,9 +148,7 @@ def _command(source: SceneSource, options: RunOptions) -> str:
             "--bands": named.names,
             "--crs": named.crs,
             "--bounds": named.bounds,
-            "--tile-px": options.tile_px,
-            "--gsd": options.gsd_m,
-            "--bbox": options.bbox,
+            **options.options(),
         },
     )
 

@@ -13,11 +13,11 @@ def empty_aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Like `numpy.empty`, whose own arrays begin 16 bytes past the start of a page."""
     size = math.prod(shape) * np.dtype(np.float32).itemsize
     room = np.empty(size + VECTOR, np.uint8)
-    start = -address(room) % VECTOR
+    start = -_address(room) % VECTOR
     return room[start : start + size].view(np.float32).reshape(shape)
 
 
-def address(values: NDArray[np.generic]) -> int:
+def _address(values: NDArray[np.generic]) -> int:
     """Of the first number."""
     found: int = values.__array_interface__["data"][0]
     return found
@@ -25,4 +25,4 @@ def address(values: NDArray[np.generic]) -> int:
 
 def is_aligned(values: NDArray[np.generic]) -> bool:
     """Whether it begins where vectors do."""
-    return address(values) % VECTOR == 0
+    return _address(values) % VECTOR == 0

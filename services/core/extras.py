@@ -10,10 +10,14 @@ _EXTRAS = {
 }
 
 
+def install_command(module: str) -> str | None:
+    """What brings a module; None: it is none of the extras'."""
+    extra = next((extra for extra, modules in _EXTRAS.items() if module in modules), None)
+    return None if extra is None else f"pip install 'swath[{extra}]'"
+
+
 def not_installed(exc: ModuleNotFoundError) -> ConfigError | None:
     """What to install for a module that was not found; None: it is none of the extras', so a bug of ours."""
     module = (exc.name or "").partition(".")[0]
-    for extra, modules in _EXTRAS.items():
-        if module in modules:
-            return ConfigError(f"{module} is not installed, which this needs; run: pip install 'swath[{extra}]'")
-    return None
+    command = install_command(module)
+    return None if command is None else ConfigError(f"{module} is not installed, which this needs; run: {command}")

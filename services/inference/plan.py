@@ -27,6 +27,18 @@ class Choice:
     gsd_m: float | None = None
     bbox: BBox | None = None
 
+    def request(self, scene: Scene) -> JobRequest:
+        """The part that decides pixels.
+
+        Raises:
+            WindowError: The box and the scene share no pixel.
+        """
+        return JobRequest.of(scene, tile_px=self.tile_px, gsd_m=self.gsd_m, bbox=self.bbox)
+
+    def options(self) -> dict[str, object]:
+        """That part as options of the command that repeats the run."""
+        return {"--tile-px": self.tile_px, "--gsd": self.gsd_m, "--bbox": self.bbox}
+
 
 def plan_for_shards(site: Site, named: str, choice: Choice) -> Task:
     """Register a run and its units, and compute none.
@@ -42,15 +54,14 @@ def plan_for_shards(site: Site, named: str, choice: Choice) -> Task:
     """
     scene = _scene(site, named)
     bands = bands_of(scene)
-    options = {"--tile-px": choice.tile_px, "--gsd": choice.gsd_m, "--bbox": choice.bbox}
     return start_run(
         site,
         scene,
         site.models.find(choice.model),
-        request=JobRequest.of(scene, tile_px=choice.tile_px, gsd_m=choice.gsd_m, bbox=choice.bbox),
+        request=choice.request(scene),
         out=resolve_out(choice.out, site.settings),
         command=run_command(
-            [] if bands else [scene.source], model=choice.model, out=choice.out, bands=bands, options=options
+            [] if bands else [scene.source], model=choice.model, out=choice.out, bands=bands, options=choice.options()
         ),
     )
 

@@ -19,6 +19,7 @@ from typing import Literal, Protocol, cast
 import numpy as np
 
 from services.core.errors import BackendUnavailableError, ContractError
+from services.core.extras import install_command
 from services.core.model.batching import Chips, Probabilities, batch_size
 from services.core.model.package import ModelPackage
 from services.core.settings import Settings
@@ -26,8 +27,7 @@ from services.core.settings import Settings
 Library = Literal["auto", "openvino", "onnxruntime", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 
-#: Import name and the extra that installs it. `auto` tries the first two in this order; torch is the reference.
-_EXTRAS = {"openvino": "inference", "onnxruntime": "inference", "torch": "train"}
+#: `auto` tries them in this order; torch is the reference.
 _SERVING = ("openvino", "onnxruntime")
 #: A later library must be this much faster to be chosen: timings are noisy, and runs should agree.
 _MARGIN = 1.1
@@ -124,14 +124,14 @@ def open_pinned(package: ModelPackage, backend_id: str, *, threads: int = 1, cac
 
 def installed_backends() -> list[str]:
     """Libraries that can be imported here, the reference included."""
-    return [library for library in _EXTRAS if find_spec(library)]
+    return [library for library in (*_SERVING, "torch") if find_spec(library)]
 
 
 def _open(library: str, package: ModelPackage, precision: Precision, threads: int) -> Backend:
     if find_spec(library) is None:
         raise BackendUnavailableError(
             f"{library} is not installed, which model {package.contract.name} needs here; "
-            f"run: pip install 'swath[{_EXTRAS[library]}]'"
+            f"run: {install_command(library)}"
         )
     openers: dict[str, Callable[[], Backend]] = {
         "openvino": lambda: _openvino(package, precision, threads),

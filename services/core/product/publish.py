@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from services.core.errors import ConfigError, ConflictError, CoverageError, ObjectNotFoundError, RunClaimedError
+from services.core.extras import install_command
 from services.core.model.statistics import Tally
 from services.core.names import parse_run_id, product_key
 from services.core.product.coverage import Coverage, CoverageCount
@@ -44,7 +45,7 @@ def check_out(out: str, settings: Settings) -> None:
     """
     if find_spec("pyarrow") is None:
         raise ConfigError(
-            "pyarrow is not installed, which products are written with; run: pip install 'swath[inference]'"
+            f"pyarrow is not installed, which products are written with; run: {install_command('pyarrow')}"
         )
     open_outlet(out, settings).prove()
 
