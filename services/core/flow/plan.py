@@ -19,7 +19,7 @@ from services.core.strips import strips_bytes
 #: Interpreter, GDAL and an inference library at rest (PERFORMANCE.md: OpenVINO 162 MB, and the rest of us).
 FLOOR_BYTES = 320 * 2**20
 #: GDAL's block cache: never less, so that neighbouring windows share a decoded block.
-MIN_CACHE_BYTES = 32 * 2**20
+MIN_CACHE_BYTES = 16 * 2**20
 #: Tiles handed to a network at once where it answers per tile.
 TILES_AT_ONCE = 8
 #: Chips that a unit of a smooth map is high at least: those that reach into its neighbours are computed there again.
