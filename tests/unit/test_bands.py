@@ -48,6 +48,8 @@ def test_what_only_looks_like_a_band_code_is_none(text: str) -> None:
         ("B2 B3 B4", "LE07_L1TP_016037", None, Sensor.TM),
         ("B2 B3 B4", "NC_L7_2000_6band", None, Sensor.TM),
         ("B1 B2 B3 B4", "LM05_L1TP_016037_19850813", None, Sensor.MSS),
+        ("B1 B2 B3 B4", "LANDSAT_5|LM05_L1TP_016037_19850813", None, Sensor.MSS),
+        ("B1 B2 B3 B4", "LANDSAT_5|LT05_L1TP_016037_19850813", None, Sensor.TM),
         ("B4 B5 B6 B7", "LM03_L1GS_016037_19800813", None, Sensor.MSS_EARLY),
         ("B4 B5 B6 B7", "landsat-2", None, Sensor.MSS_EARLY),
         ("SR_B4 SR_B6", "", None, Sensor.OLI),  # Landsat 4-7 have no SR_B6
@@ -64,7 +66,7 @@ def test_a_sensor_is_decided_by_evidence_or_not_at_all(
     bands: str, said: str, year: int | None, sensor: Sensor | None
 ) -> None:
     at = None if year is None else datetime(year, 6, 1, tzinfo=UTC)
-    assert pick_sensor(codes(bands), said=[said], acquired_at=at) is sensor
+    assert pick_sensor(codes(bands), said=said.split("|"), acquired_at=at) is sensor
 
 
 def test_b4_is_red_or_near_infrared_depending_on_the_satellite() -> None:
@@ -89,6 +91,8 @@ def test_common_names_are_known_in_other_spellings(text: str, name: str | None) 
         (Sensor.MSI, "B04", "uint16", "", 2023, (1e-4, -0.1, "sensor")),
         (Sensor.MSI, "B04", "uint16", "S2A_MSIL2A_20170729T153551_N0500_R068", 2017, (1e-4, -0.1, "sensor")),
         (Sensor.MSI, "B04", "uint16", "S2A_MSIL2A_20220301T153551_N0301_R068", 2022, (1e-4, 0.0, "sensor")),
+        (Sensor.MSI, "B04", "uint16", "S2A_OPER_MSI_L1C_TL_EPA__20161011T103026_A000634", None, (1e-4, 0.0, "sensor")),
+        (Sensor.MSI, "B04", "uint16", "S2A_OPER_MSI_L1C_TL_2APS_20230105T201055_A000634", 2017, (1e-4, -0.1, "sensor")),
         (Sensor.MSI, "B04", "uint16", "", None, (1.0, 0.0, "none")),  # baseline unknown: 0.1 may be missing
         (Sensor.MSI, "B04", "uint8", "", 2017, (1.0, 0.0, "none")),
         (Sensor.OLI, "SR_B4", "uint16", "", 2020, (2.75e-5, -0.2, "sensor")),

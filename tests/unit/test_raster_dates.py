@@ -50,6 +50,19 @@ def test_every_spelling_becomes_aware_utc(text: str | None, expected: datetime |
             {"ACQUISITIONDATETIME": "2016-01-02T03:04:05Z"},
             datetime(2016, 1, 2, 3, 4, 5, tzinfo=UTC),
         ),
+        (
+            "LM05_L1TP_024032_19920730_20180217_01_T1_B1.TIF",
+            {},
+            {"ACQUISITIONDATETIME": "1970-01-01 00:00:00"},  # GDAL could not read what the MTL says
+            datetime(1992, 7, 30, tzinfo=UTC),
+        ),
+        ("S2A_OPER_MSI_L1C_TL_EPA__20161011T103026_A000634_T32TQM_B02.jp2", {}, {}, None),  # when it was made
+        (
+            "S2A_OPER_PRD_MSIL1C_PDMC_20161011T121503_R022_V20150813T101026_20150813T101026",
+            {},
+            {},
+            datetime(2015, 8, 13, 10, 10, 26, tzinfo=UTC),
+        ),
         ("x_20179999.tif", {}, {}, None),
         ("PHR1B_P_201709281038393_SEN.tif", {}, {}, None),
     ],

@@ -187,6 +187,35 @@ def test_a_sentinel_folder_gives_each_band_once_at_its_finest(tmp_path: Path, su
     assert scene.id.startswith("s2a-msil2a-20180729t153551-n0500-r068-t1")
 
 
+@pytest.mark.parametrize("named", ["granule", "product", "files"])
+def test_a_sentinel_product_of_the_first_years_was_taken_when_its_folder_says(tmp_path: Path, named: str) -> None:
+    product = tmp_path / "S2A_OPER_PRD_MSIL1C_PDMC_20161011T121503_R022_V20150813T101026_20150813T101026.SAFE"
+    image = product / "GRANULE" / "S2A_OPER_MSI_L1C_TL_EPA__20161011T103026_A000734_T32TQM_N02.04" / "IMG_DATA"
+    image.mkdir(parents=True)
+    files = {
+        name: write_raster(image / f"S2A_OPER_MSI_L1C_TL_EPA__20161011T103026_A000734_T32TQM_{name}.tif", ramp((4, 5)))
+        for name in ("B04", "B08")
+    }
+    if named == "files":
+        scene = open_scene([], options=OpenOptions(bands={name: str(path) for name, path in files.items()}))
+    else:
+        scene = scene_of(product if named == "product" else image.parent)
+    assert [(b.name, b.scale, b.offset) for b in scene.bands] == [("red", 1e-4, 0.0), ("nir", 1e-4, 0.0)]
+    assert str(scene.acquired_at) == "2015-08-13 10:10:26+00:00"
+
+
+def test_a_scanner_of_landsat_5_is_told_by_its_files_names(tmp_path: Path) -> None:
+    stem = "LM05_L1TP_024032_19920730_20180217_01_T1"
+    for name in ("B1", "B4"):
+        write_raster(tmp_path / f"{stem}_{name}.TIF", ramp((4, 5), "uint8"))
+    said = 'SPACECRAFT_ID = "LANDSAT_5"\nDATE_ACQUIRED = 1992-07-30\nSCENE_CENTER_TIME = "15:10:03.0760190Z"\n'
+    group = f"GROUP = PRODUCT_METADATA\n{said}END_GROUP = PRODUCT_METADATA\n"
+    (tmp_path / f"{stem}_MTL.txt").write_text(f"GROUP = L1_METADATA_FILE\n{group}END_GROUP = L1_METADATA_FILE\nEND\n")
+    scene = scene_of(tmp_path)
+    assert [b.name for b in scene.bands] == ["green", "nir09"]
+    assert str(scene.acquired_at) == "1992-07-30 00:00:00+00:00"
+
+
 def test_a_landsat_folder_leaves_quality_and_pan_out(tmp_path: Path) -> None:
     stem = "LC08_L2SP_016037_20170813_20200903_02_T1"
     for name in ("SR_B1", "SR_B4", "SR_B5", "ST_B10", "QA_PIXEL", "SR_QA_AEROSOL", "ST_EMIS", "B8"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.core.errors import RequestError
-from services.core.raster.dates import resolve_time
+from services.core.raster.dates import resolve_time, sensing_time
 from services.core.raster.facts import LayerFacts, RasterFacts
 from services.core.raster.scale import SENTINEL_STACK, UNKNOWN, Scale, sensor_nodata, sensor_scale
 from services.core.raster.sensors import (
@@ -69,7 +69,7 @@ def hear(
     for part in parts:
         at = at or resolve_time(part.facts.path.name, part.facts.tags, part.facts.imagery)
         at = at or resolve_time(part.facts.tags.get("PRODUCT_URI", ""), {}, {})
-    at = at or resolve_time(title, {}, {})
+    at = at or resolve_time(title, {}, {}) or sensing_time(said)
     names = " ".join(part.facts.path.name for part in parts)
     platform = platform or parts[0].facts.imagery.get("SATELLITEID", "")
     tagged = " ".join(part.facts.tags[key] for part in parts for key in _PRODUCT_TAGS if key in part.facts.tags)

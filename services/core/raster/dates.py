@@ -8,6 +8,11 @@ _NAME_TIME = re.compile(r"(?<!\d)((?:19|20)\d{6})T(\d{6})(?!\d)")
 _NAME_DATE = re.compile(r"(?<!\d)((?:19|20)\d{6})(?!\d)")
 _LANDSAT_OLD = re.compile(r"L[COETM]\d{7}(\d{4})(\d{3})[A-Z]{3}\d{2}")  # LC80160372017225LGN00: year and day of year
 _HLS = re.compile(r"\.((?:19|20)\d{2}\d{3})T(\d{6})\.")  # HLS.S30.T19UDP.2020209T155956.v2.0: day of year again
+#: Sentinel-2 before December 2016: a file's own time is when it was made, and the product's folder has the sensing.
+_MADE = re.compile(r"S2[A-D]_(?:OPER|USER)_")
+_SENSED = re.compile(r"S2[A-D]_(?:OPER|USER)_\w*?_[SV]((?:19|20)\d{6})T(\d{6})(?!\d)")
+#: What GDAL makes of a Landsat time that it cannot read; nothing imaged the Earth then.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORMATS = ("%Y:%m:%d %H:%M:%S", "%Y:%m:%d", "%Y/%m/%d %H:%M:%S", "%Y%m%d %H:%M:%S", "%a %b %d %H:%M:%S %Y")
 
 
@@ -30,6 +35,9 @@ def parse_time(text: str | None) -> datetime | None:
 
 def time_in_name(name: str) -> tuple[datetime | None, bool]:
     """The first time or date in a file's name, and whether it has the time of day."""
+    if _MADE.search(name):
+        at = sensing_time(name)
+        return at, at is not None
     exact = _NAME_TIME.search(name)
     if exact is not None and (at := _compact(exact[1] + exact[2], "%Y%m%d%H%M%S")):
         return at, True
@@ -45,6 +53,12 @@ def time_in_name(name: str) -> tuple[datetime | None, bool]:
     return None, False
 
 
+def sensing_time(text: str) -> datetime | None:
+    """When Sentinel-2 sensed a product of the older kind that a text names: `S2A_OPER_PRD_..._V20150813T101026_...`."""
+    sensed = _SENSED.search(text)
+    return _compact(sensed[1] + sensed[2], "%Y%m%d%H%M%S") if sensed else None
+
+
 def resolve_time(name: str, tags: Mapping[str, str], imagery: Mapping[str, str]) -> datetime | None:
     """Acquisition time of one file, by what can be trusted most.
 
@@ -56,9 +70,10 @@ def resolve_time(name: str, tags: Mapping[str, str], imagery: Mapping[str, str])
         tags: Of the dataset.
         imagery: GDAL's IMAGERY domain.
     """
-    known = parse_time(imagery.get("ACQUISITIONDATETIME")) or parse_time(tags.get("ACQUISITIONDATETIME"))
-    if known is not None:
-        return known
+    for text in (imagery.get("ACQUISITIONDATETIME"), tags.get("ACQUISITIONDATETIME")):
+        known = parse_time(text)
+        if known is not None and known != _EPOCH:
+            return known
     named, exact = time_in_name(name)
     if exact:
         return named

@@ -27,6 +27,8 @@ SENTINEL_STACK = Scale(1e-4, 0.0, "sensor")
 _OFFSET_BASELINE = 4.0
 _OFFSET_FROM = datetime(2022, 1, 25, tzinfo=UTC)
 _BASELINE = re.compile(r"_N(\d{2})(\d{2})_")
+#: The older names have no baseline but the day of processing, which tells it as well.
+_MADE = re.compile(r"S2[A-D]_(?:OPER|USER)_\w*?_((?:19|20)\d{6})T\d{6}")
 
 
 def sensor_scale(sensor: Sensor | None, code: BandCode | None, dtype: str, *, said: str, at: datetime | None) -> Scale:
@@ -36,7 +38,7 @@ def sensor_scale(sensor: Sensor | None, code: BandCode | None, dtype: str, *, sa
         sensor: Whose band it is.
         code: Its code.
         dtype: Stored type: these rules are for the uint16 that the agencies publish.
-        said: File names, which carry Sentinel-2's processing baseline (`_N0400_`).
+        said: File names, which carry Sentinel-2's processing baseline (`_N0400_`) or day of processing.
         at: Acquisition, which stands for the baseline where nothing names it.
     """
     if code is None or dtype != "uint16":
@@ -56,9 +58,11 @@ def sensor_nodata(sensor: Sensor | None, code: BandCode | None, dtype: str) -> f
 
 
 def _sentinel_scale(said: str, at: datetime | None) -> Scale:
-    named = _BASELINE.search(said)
+    named, made = _BASELINE.search(said), _MADE.search(said)
     if named is not None:
         later = float(f"{named[1]}.{named[2]}") >= _OFFSET_BASELINE
+    elif made is not None:
+        later = made[1] >= f"{_OFFSET_FROM:%Y%m%d}"
     elif at is not None:
         later = at >= _OFFSET_FROM
     else:

@@ -72,6 +72,7 @@ _LEVEL_1C = re.compile(
     r"(?:^|[^A-Z0-9])S2[A-D]?[-_ ](?:MSI[-_ ]?)?L1C|MSIL1C|sentinel[-_ ]?2.*L(?:evel)?[-_ ]?1C", re.IGNORECASE
 )
 _START, _STOP = r"(?:^|[^A-Z0-9])", r"(?![A-Z0-9])"
+_LATE_SCANNER = rf"{_START}LM0?[45][_\d]"
 #: How platform metadata and file names give the sensor away.
 _PLATFORMS = tuple(
     (re.compile(pattern, re.IGNORECASE), sensor)
@@ -81,7 +82,7 @@ _PLATFORMS = tuple(
             Sensor.MSI,
         ),
         (rf"landsat[-_ ]?[89]{_STOP}|{_START}L[CO]0?[89][_\d]|{_START}L[89]_|HLS[._]L30", Sensor.OLI),
-        (rf"{_START}LM0?[45][_\d]", Sensor.MSS),
+        (_LATE_SCANNER, Sensor.MSS),
         (rf"landsat[-_ ]?[123]{_STOP}|{_START}LM0?[123][_\d]", Sensor.MSS_EARLY),
         (rf"landsat[-_ ]?[457]{_STOP}|{_START}L[ETM]0?[457][_\d]|{_START}L[457]_", Sensor.TM),
     )
@@ -126,10 +127,13 @@ def pick_sensor(codes: Collection[BandCode], *, said: Iterable[str], acquired_at
         said: Platform, title and file names, the most trusted first.
         acquired_at: When, if known.
     """
+    said = tuple(said)
     for text in said:
         for pattern, sensor in _PLATFORMS:
             if pattern.search(text):
-                return sensor
+                # Landsat 4 and 5 carried both: the platform leaves open what the name of a scene tells.
+                scanner = sensor is Sensor.TM and re.search(_LATE_SCANNER, " ".join(said), re.IGNORECASE)
+                return Sensor.MSS if scanner else sensor
     have = {code.code for code in codes}
     if any(_PADDED.match(code.written) for code in codes) or have & {"B8A", "B12"}:
         return Sensor.MSI

@@ -25,7 +25,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _REMOTE = ("s3://", "http://", "https://")
 _ITEM_BYTES = 2**24
 #: A Sentinel-2 product's folder, by whatever suffix copies of it go.
-_PRODUCT = re.compile(r".*\.SAFE$|S2[A-Z]_MSIL\w+_N\d{4}_")
+_PRODUCT = re.compile(r".*\.SAFE$|S2[A-Z]_MSIL\w+_N\d{4}_|S2[A-Z]_(?:OPER|USER)_PRD_MSIL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
