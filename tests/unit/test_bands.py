@@ -53,6 +53,7 @@ def test_what_only_looks_like_a_band_code_is_none(text: str) -> None:
         ("B4 B5 B6 B7", "LM03_L1GS_016037_19800813", None, Sensor.MSS_EARLY),
         ("B4 B5 B6 B7", "landsat-2", None, Sensor.MSS_EARLY),
         ("SR_B4 SR_B6", "", None, Sensor.OLI),  # Landsat 4-7 have no SR_B6
+        ("SR_B4 ST_B6", "", None, None),  # but the temperature is their sixth
         ("B1 B2 B3 B4 B5 B7", "", None, Sensor.TM),
         ("B1 B2 B3 B4 B5 B6 B7 B9 B10 B11", "", None, Sensor.OLI),
         ("B2 B3 B4", "", 1999, Sensor.TM),  # nobody else was in orbit

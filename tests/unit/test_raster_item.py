@@ -73,13 +73,82 @@ def test_pictures_classes_and_metadata_are_no_bands(files: Path) -> None:
         "thumbnail": {"href": "t.jpg", "type": "image/jpeg", "roles": ["thumbnail"]},
         "visual": asset("visual.tif", "red", "green", "blue", role="visual"),
         "overview": asset("visual.tif", "red", "green", "blue", role="overview"),
-        "composite": asset("visual.tif", "red", "green", "blue"),  # says data, but red is there by itself
+        "rendered_preview": asset("visual.tif", "red", "green", "blue"),  # says data, but red is there by itself
         "scl": asset("scl.tif"),
         "metadata": {"href": "m.xml", "type": "application/xml", "roles": ["metadata"]},
         "red-jp2": {**asset("missing.jp2", "red"), "type": "image/jp2"},
         "red": asset("red.tif", "red"),
     }
     assert [band.name for band in open_scene([str(write_item(files, assets))]).bands] == ["red"]
+
+
+@pytest.mark.parametrize(
+    ("assets", "bands"),
+    [
+        ({"rgb": "red green blue", "red": "red", "green": "green", "blue": "blue"}, ["red 0", "green 1", "blue 2"]),
+        ({"rgb": "red green blue", "green": "green"}, ["red 0", "blue 0", "green 1"]),
+        ({"rgb": "red green blue", "cir": "nir red green"}, ["red 0", "green 0", "blue 0", "nir 1"]),
+        ({"rgb": "red green blue", "all": "coastal blue green red"}, ["coastal 0", "blue 0", "green 0", "red 0"]),
+    ],
+)
+def test_a_composite_is_read_for_the_bands_that_are_nowhere_else(
+    tmp_path: Path, assets: dict[str, str], bands: list[str]
+) -> None:
+    for key, names in assets.items():
+        write_raster(tmp_path / f"{key}.tif", ramp((len(names.split()), 4, 5)))
+    item = write_item(tmp_path, {key: asset(f"{key}.tif", *names.split()) for key, names in assets.items()})
+    scene = open_scene([str(item)])
+    assert [f"{band.name} {band.asset}" for band in scene.bands] == bands
+    pixels = {band.name: SceneReader(scene, (band,)).read(whole((4, 5)))[0][0] for band in scene.bands}
+    for band in scene.bands:
+        key = Path(scene.assets[band.asset].href).stem
+        at = assets[key].split().index(band.name)
+        np.testing.assert_array_equal(pixels[band.name], ramp((len(assets[key].split()), 4, 5))[at])
+
+
+@pytest.mark.parametrize(
+    ("bands", "named"),
+    [
+        ({"B08": "nir", "B8A": "nir"}, ["nir", "nir08"]),  # the sensor's table tells them apart
+        ({"B05": "rededge"}, ["rededge071"]),  # and says which of several is meant
+        ({"a": "rededge", "b": "rededge"}, ["band1", "band2"]),  # nobody does
+        ({"a": "red", "b": "red"}, ["red"]),  # one band, given twice
+    ],
+)
+def test_two_bands_that_share_a_common_name_are_told_apart_or_get_neither(
+    files: Path, bands: dict[str, str], named: list[str]
+) -> None:
+    described = {
+        own: {**asset("red.tif"), "eo:bands": [{"name": own, "common_name": name}]} for own, name in bands.items()
+    }
+    assert [band.name for band in open_scene([str(write_item(files, described))]).bands] == named
+
+
+def test_a_code_in_a_composite_is_no_more_than_a_position(files: Path) -> None:
+    colours = [{"name": f"B{at}", "common_name": name} for at, name in enumerate(("red", "green", "blue"), start=1)]
+    coastal = [{"name": "B01", "common_name": "coastal"}]
+    assets = {
+        "rgb": {**asset("visual.tif"), "eo:bands": colours},
+        "B01": {**asset("nir.tif"), "eo:bands": coastal},
+    }
+    scene = open_scene([str(write_item(files, assets))])
+    assert [band.name for band in scene.bands] == ["red", "green", "blue", "coastal"]
+
+
+@pytest.mark.parametrize(
+    ("coarse", "fine"),
+    [
+        ({"raster:bands": [{"spatial_resolution": 60}], "gsd": 10}, {"raster:bands": [{"spatial_resolution": 10}]}),
+        ({"raster:spatial_resolution": 60}, {"raster:spatial_resolution": 10}),
+        ({"proj:transform": [60, 0, 5e5, 0, -60, 5e6]}, {"proj:transform": [10, 0, 5e5, 0, -10, 5e6]}),
+        ({"gsd": 60}, {"gsd": 10, "type": "image/jp2"}),
+    ],
+)
+def test_of_a_band_in_several_resolutions_the_finest_is_read(
+    files: Path, coarse: dict[str, Any], fine: dict[str, Any]
+) -> None:
+    item = write_item(files, {"a": {**asset("nir.tif", "red"), **coarse}, "b": {**asset("red.tif", "red"), **fine}})
+    assert [Path(one.href).name for one in open_scene([str(item)]).assets] == ["red.tif"]
 
 
 def test_an_unnamed_asset_is_named_by_its_key_or_taken_alone(files: Path) -> None:
@@ -135,6 +204,7 @@ def test_a_negative_scale_is_taken_as_it_is(files: Path) -> None:
         {"raster:bands": [{"nodata": 10**400}]},
         {"raster:bands": [{"nodata": -(10**400)}]},
         {"proj:bbox": [10**400, 0, 1, 1]},
+        {"gsd": 10**400},
         {"proj:transform": [30, 0, 0, 0, -30, 0], "proj:shape": [5]},
         {"datetime": "9999-12-31T23:59:59-14:00"},
         {"datetime": "0001-01-01T00:00:00+14:00"},
@@ -279,6 +349,8 @@ def test_nonsense_in_an_item_is_ignored_or_refused_but_never_a_crash(files: Path
         "proj:transform",
         "proj:shape",
         "proj:bbox",
+        "gsd",
+        "raster:spatial_resolution",
     )
     for key in keys:
         path = write_item(files, {"red": {**asset("red.tif", "red"), key: value}}, **{key: value, "datetime": value})

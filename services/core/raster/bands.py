@@ -16,6 +16,7 @@ from services.core.raster.sensors import (
     also_known,
     common_name,
     implied_codes,
+    is_vague,
     parse_code,
     pick_sensor,
     sensor_name,
@@ -34,6 +35,7 @@ class BandHint:
     alias: str | None = None
     scale: Scale | None = None
     nodata: float | None = None
+    elsewhere: bool = False  #: another file has this band: it is not read from here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,8 @@ def build_bands(parts: Sequence[Part], hearsay: Hearsay) -> tuple[Band, ...]:
         codes = [layer.code for layer in layers if layer.code is not None]
     complete = len(parts) == 1 and all_of_sentinel(codes)
     sensor = pick_sensor(codes, said=hearsay.said, acquired_at=hearsay.acquired_at)
-    names = _unique([_name(layer, sensor) for layer in layers], layers)
+    said = Counter(layer.hint.name for layer in layers)
+    names = _unique([_name(layer, sensor, shared=said[layer.hint.name] > 1) for layer in layers], layers)
     return tuple(
         _band(layer, name or f"band{number}", sensor, _scale(layer, sensor, hearsay, complete=complete))
         for number, (layer, name) in enumerate(zip(layers, names, strict=True), start=1)
@@ -123,12 +126,17 @@ def _layers(position: int, part: Part) -> list[_Layer]:
             code=_code(hint.alias, layer.description, facts.path.stem if alone else None),
         )
         for layer, hint in zip(facts.layers, hints, strict=True)
+        if not hint.elsewhere
     ]
 
 
 def _code(*texts: str | None) -> BandCode | None:
-    """The first band code among what item, description and file name say."""
-    return next((code for text in texts if text and (code := parse_code(text)) is not None), None)
+    """The first band code among what item, description and file name say, and the product of any that says it."""
+    found = [code for text in texts if text and (code := parse_code(text)) is not None]
+    if not found:
+        return None
+    products = (code.product for code in found if code.code == found[0].code and code.product)
+    return replace(found[0], product=next(products, ""))
 
 
 def _with_implied_codes(layers: list[_Layer], hearsay: Hearsay) -> list[_Layer]:
@@ -143,13 +151,14 @@ def _with_implied_codes(layers: list[_Layer], hearsay: Hearsay) -> list[_Layer]:
     return [replace(layer, code=code) for layer, code in zip(layers, codes, strict=True)]
 
 
-def _name(layer: _Layer, sensor: Sensor | None) -> str | None:
-    """None: by position."""
-    own = layer.facts.description
-    if layer.hint.name:
-        return common_name(layer.hint.name) or _plain(layer.hint.name)
-    if layer.code is not None and sensor is not None and (name := sensor_name(sensor, layer.code)) is not None:
-        return name
+def _name(layer: _Layer, sensor: Sensor | None, *, shared: bool) -> str | None:
+    """None: by position. `shared`: the item gives other bands the same name."""
+    own, hint = layer.facts.description, layer.hint
+    listed = sensor_name(sensor, layer.code) if sensor is not None and layer.code is not None else None
+    if hint.name and (listed is None or hint.forced or not (shared or is_vague(hint.name))):
+        return common_name(hint.name) or _plain(hint.name)
+    if listed is not None:
+        return listed
     for said in (layer.hint.alias, own):
         if said and (name := common_name(said)) is not None:
             return name

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from services.core.errors import ObjectNotFoundError, StorageRefusedError, UnreadableSceneError
-from services.core.raster.sensors import Sensor, parse_code, pick_sensor
+from services.core.raster.sensors import Sensor, metres_in_name, parse_code, pick_sensor
 
 _SUFFIXES = {".tif", ".tiff", ".jp2"}
 _DEPTH = 5  #: GRANULE/L2A_T32TLR_.../IMG_DATA/R10m/x.jp2
@@ -15,7 +15,6 @@ _SKIP = re.compile(
     r"QUALITY|DETFOO|CLASSI|SAA|SZA|VAA|VZA|EMIS|EMSD|ATRAN|CDIST|DRAD|TRAD|URAD)(?![A-Z0-9])",
     re.IGNORECASE,
 )
-_METRES = re.compile(r"_(\d+)m(?![A-Z0-9])", re.IGNORECASE)
 
 
 def scan_folder(folder: Path) -> tuple[Path, ...]:
@@ -36,12 +35,12 @@ def scan_folder(folder: Path) -> tuple[Path, ...]:
         if code.code == "B8" and sensor in (Sensor.OLI, Sensor.TM):
             continue
         key = f"{code.product}{code.code}"
-        if key in finest and _metres(path) == _metres(finest[key]):
+        if key in finest and metres_in_name(path.stem) == metres_in_name(finest[key].stem):
             raise UnreadableSceneError(
                 f"{folder} holds more than one {code.written}: {finest[key].name} and {path.name}; "
                 "give each scene a folder of its own, or name the files"
             )
-        if key not in finest or _metres(path) < _metres(finest[key]):
+        if key not in finest or metres_in_name(path.stem) < metres_in_name(finest[key].stem):
             finest[key] = path
     return tuple(sorted(finest.values(), key=lambda path: _order(coded[path].code)))
 
@@ -69,11 +68,6 @@ def _rasters(folder: Path) -> Iterator[Path]:
         raise StorageRefusedError(f"{folder} may not be listed by this user; change its permissions") from exc
     except OSError as exc:
         raise ObjectNotFoundError(f"{folder} cannot be listed ({exc.strerror}); check the path") from exc
-
-
-def _metres(path: Path) -> int:
-    found = _METRES.search(path.stem)
-    return int(found[1]) if found else 0
 
 
 def _order(code: str) -> tuple[int, str]:

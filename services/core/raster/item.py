@@ -1,4 +1,4 @@
-"""A STAC item as a scene: which assets hold measurements, and what the item says about them.
+"""A STAC item as a scene: where the files of its assets are, and what it says about all of them.
 
 STAC 1.0 (`eo:bands`, `raster:bands`, `proj:epsg`) and 1.1 (`bands`, `proj:code`). An item is somebody else's text, so
 its hrefs are followed with care: those of a local item stay beneath its own folder, those of a remote one are s3, http
@@ -20,21 +20,7 @@ from services.core.raster.bands import BandHint
 from services.core.raster.dates import parse_time
 from services.core.raster.georef import Bounds
 from services.core.raster.href import resolve_href, shown_href
-from services.core.raster.item_bands import asset_hints
-
-_NOT_DATA = {
-    "thumbnail",
-    "overview",
-    "metadata",
-    "visual",
-    "cloud",
-    "data-mask",
-    "saturation",
-    "snow-ice",
-    "water-mask",
-}
-_TYPES = ("image/tiff", "image/vnd.stac.geotiff", "image/x.geotiff", "image/jp2", "image/jpx")
-_SUFFIXES = (".tif", ".tiff", ".jp2")
+from services.core.raster.item_choice import choose_assets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +45,7 @@ class Item:
 
 
 def parse_item(value: Any, href: str) -> Item:
-    """Pick the assets with measurements; of two with the same bands the GeoTIFF, then the first.
+    """Where a scene's files are, and what is said of them; which they are, see `choose_assets`.
 
     Args:
         value: Decoded JSON.
@@ -75,7 +61,7 @@ def parse_item(value: Any, href: str) -> Item:
     properties, assets = value.get("properties"), value.get("assets")
     if not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
         raise UnreadableSceneError(f"{name} is a STAC item without properties or assets; make it again")
-    chosen = _choose(assets, properties)
+    chosen = choose_assets(assets, properties)
     if not chosen:
         raise UnreadableSceneError(
             f"{name} has no asset of measurements in GeoTIFF or JPEG 2000; name the scene's own files"
@@ -87,40 +73,6 @@ def parse_item(value: Any, href: str) -> Item:
         baseline=_baseline(properties),
         assets=tuple(_asset(asset, hints, properties, href) for asset, hints in chosen),
     )
-
-
-def _choose(
-    assets: Mapping[str, Any], properties: Mapping[str, Any]
-) -> list[tuple[Mapping[str, Any], tuple[BandHint, ...]]]:
-    """Assets of measurements with their hints, each band once."""
-    found = [
-        (asset, asset_hints(key, asset, properties))
-        for key, asset in assets.items()
-        if isinstance(asset, Mapping) and isinstance(asset.get("href"), str) and _is_data(asset)
-    ]
-    named = [pair for pair in found if any(hint.name or hint.alias for hint in pair[1])]
-    if not named:
-        return found
-    # Single bands before composites of the same, GeoTIFF before JPEG 2000; the item's own order otherwise.
-    ranked = sorted(named, key=lambda pair: (len(pair[1]), "jp2" in str(pair[0].get("type", pair[0]["href"])).lower()))
-    taken: set[str] = set()
-    kept = []
-    for pair in ranked:
-        names = {hint.name or hint.alias or "" for hint in pair[1]}
-        if not names & taken:
-            taken |= names
-            kept.append(pair)
-    return [pair for pair in named if any(pair is one for one in kept)]
-
-
-def _is_data(asset: Mapping[str, Any]) -> bool:
-    roles = asset.get("roles")
-    roles = {role for role in roles if isinstance(role, str)} if isinstance(roles, list) else set()
-    if roles & _NOT_DATA or (roles and not roles & {"data", "reflectance", "temperature"}):
-        return False
-    media = str(asset.get("type", "")).split(";")[0].strip().lower()
-    path = re.split(r"[?#]", asset["href"], maxsplit=1)[0]
-    return media in _TYPES or (not media and path.lower().endswith(_SUFFIXES))
 
 
 def _asset(
@@ -160,11 +112,12 @@ def _bounds(merged: Mapping[str, Any]) -> Bounds | None:
 def _baseline(properties: Mapping[str, Any]) -> str:
     """By the extension for Sentinel-2, its product's name, or a version of any processing that is written like one."""
     version = str(properties.get("processing:version", ""))
-    text = str(properties.get("s2:processing_baseline", version if re.fullmatch(r"\d\d\.\d\d", version) else ""))
+    named = properties.get("s2:processing_baseline", properties.get("sentinel:processing_baseline"))
+    text = str(named or (version if re.fullmatch(r"\d\d\.\d\d", version) else ""))
     major, dot, minor = text.partition(".")
     if dot and (major + minor).isdigit():
         return f"_N{major:0>2}{minor:0>2}_"
-    return _text(properties.get("s2:product_uri")) or ""
+    return _text(properties.get("s2:product_uri")) or _text(properties.get("sentinel:product_id")) or ""
 
 
 def _text(value: Any) -> str | None:

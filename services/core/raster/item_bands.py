@@ -6,9 +6,10 @@ from typing import Any
 
 from services.core.raster.bands import BandHint
 from services.core.raster.scale import Scale
-from services.core.raster.sensors import common_name, parse_code
+from services.core.raster.sensors import common_name, is_vague, parse_code
 
-_APPLIED = "earthsearch:boa_offset_applied"
+#: Of Element84's items, version 1 and 0.
+_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 _QUANTIFICATION = 1e-4
 
 
@@ -30,15 +31,19 @@ def asset_hints(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any
 def _hint(band: Mapping[str, Any], key: str, properties: Mapping[str, Any]) -> BandHint:
     own = band.get("name")
     common = band.get("eo:common_name") or band.get("common_name")
-    name = common if isinstance(common, str) else common_name(own if isinstance(own, str) else "") or common_name(key)
-    alias = own if isinstance(own, str) else (key if parse_code(key) else None)
-    return BandHint(name=name, alias=alias, scale=_scale(band, properties), nodata=_number(band.get("nodata")))
+    own = own if isinstance(own, str) else None
+    spelled = [name for text in (own, key) if text and (name := common_name(text)) is not None]
+    name = common if isinstance(common, str) else next(iter(spelled), None)
+    if name and is_vague(name):
+        name = next((exact for exact in spelled if exact.startswith(name) and exact != name), name)
+    alias = own or (key if parse_code(key) else None)
+    return BandHint(name=name, alias=alias, scale=_scale(band, properties), nodata=number(band.get("nodata")))
 
 
 def _scale(band: Mapping[str, Any], properties: Mapping[str, Any]) -> Scale | None:
-    scale = _number(band.get("raster:scale", band.get("scale")))
-    offset = _number(band.get("raster:offset", band.get("offset")))
-    if properties.get(_APPLIED) is True:
+    scale = number(band.get("raster:scale", band.get("scale")))
+    offset = number(band.get("raster:offset", band.get("offset")))
+    if any(properties.get(key) is True for key in _APPLIED):
         # Sentinel-2's offset has been taken out of the numbers, and the item lists it all the same:
         # https://github.com/Element84/earth-search/issues/66
         return Scale(_QUANTIFICATION if scale is None else scale, 0.0, "item")
@@ -47,7 +52,7 @@ def _scale(band: Mapping[str, Any], properties: Mapping[str, Any]) -> Scale | No
     return Scale(1.0 if scale is None else scale, offset or 0.0, "item")
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     """A number, or STAC's words for those JSON lacks; what no float holds is as good as infinite."""
     if isinstance(value, bool):
         return None

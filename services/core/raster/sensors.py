@@ -17,6 +17,8 @@ COMMON_NAMES = frozenset({
     "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075", "rededge078", "nir",
     "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11", "lwir12", "pan",
 })  # fmt: skip
+#: Those among them that stand for several bands of one sensor.
+_VAGUE = ("rededge", "lwir")
 #: Other spellings, compared in lower case without blanks, dashes and underscores.
 _SPELLINGS = {
     "coastalaerosol": "coastal", "aerosol": "coastal", "ultrablue": "coastal", "panchromatic": "pan",
@@ -65,6 +67,7 @@ _LAUNCHED = {
     Sensor.TM: datetime(1982, 7, 16, tzinfo=UTC),
 }
 _ENDED = {Sensor.TM: datetime(2024, 1, 19, tzinfo=UTC)}
+_METRES = re.compile(r"_(\d+)m(?![A-Z0-9])", re.IGNORECASE)
 _CODE = re.compile(r"(?:^|[^A-Z0-9])(?:(SR|ST)_)?(B0*(\d{1,2})(A|_VCID_[12])?)(?![A-Z0-9])", re.IGNORECASE)
 #: With a zero before its number; `B0` is somebody's first band.
 _PADDED = re.compile(r"B0+[1-9]")
@@ -115,6 +118,17 @@ def common_name(text: str) -> str | None:
     return _SPELLINGS.get(plain)
 
 
+def is_vague(name: str) -> bool:
+    """Whether a common name leaves open which band of its sensor is meant."""
+    return name.casefold() in _VAGUE
+
+
+def metres_in_name(name: str) -> int:
+    """The pixel size that a file's or asset's name ends in, as in `B02_60m`; 0: none."""
+    found = _METRES.search(name)
+    return int(found[1]) if found else 0
+
+
 def pick_sensor(codes: Collection[BandCode], *, said: Iterable[str], acquired_at: datetime | None) -> Sensor | None:
     """Whose band codes these are, or None where that stays open: then codes keep their own names.
 
@@ -137,7 +151,7 @@ def pick_sensor(codes: Collection[BandCode], *, said: Iterable[str], acquired_at
     have = {code.code for code in codes}
     if any(_PADDED.match(code.written) for code in codes) or have & {"B8A", "B12"}:
         return Sensor.MSI
-    if any(code.product for code in codes) and "B6" in have:
+    if any(code.product == "SR" and code.code == "B6" for code in codes):
         return Sensor.OLI
     if have == {"B1", "B2", "B3", "B4", "B5", "B7"} or any("_VCID_" in code for code in have):
         return Sensor.TM
