@@ -15,7 +15,7 @@ from services.core.raster.href import resolve_href
 from services.core.raster.open import open_scene
 from services.core.raster.read import SceneReader
 from services.core.records import Scene
-from tests.rasters import ramp, write_raster
+from tests.rasters import NORTH_UP, ramp, write_raster
 
 TIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 PROPERTIES = {"datetime": "2023-07-29T15:35:51.024Z", "platform": "sentinel-2a"}
@@ -218,6 +218,16 @@ def test_numbers_beyond_all_bounds_are_as_good_as_none(files: Path, said: dict[s
 def test_a_landsat_item_answers_to_both_names_of_its_near_infrared(files: Path) -> None:
     scene = open_scene([str(write_item(files, {"nir08": asset("nir.tif", "nir08")}, platform="landsat-8"))])
     assert scene.band("nir") is scene.band("nir08") is not None
+
+
+def test_a_landsat_items_panchromatic_band_is_left_out_unless_it_is_alone(tmp_path: Path) -> None:
+    write_raster(tmp_path / "red.tif", ramp((8, 9)))
+    write_raster(tmp_path / "pan.tif", ramp((15, 17)), transform=NORTH_UP @ Affine.scale(0.5))
+    assets = {"pan": asset("pan.tif", "pan"), "red": asset("red.tif", "red")}
+    both = open_scene([str(write_item(tmp_path, assets, platform="LANDSAT_8"))])
+    assert [band.name for band in both.bands] == ["red"]
+    alone = open_scene([str(write_item(tmp_path, {"pan": assets["pan"]}, platform="LANDSAT_8"))])
+    assert [band.name for band in alone.bands] == ["pan"]
 
 
 def test_the_item_places_a_file_that_has_no_place(tmp_path: Path) -> None:

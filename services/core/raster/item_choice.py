@@ -34,7 +34,8 @@ def choose_assets(assets: Mapping[str, Any], properties: Mapping[str, Any]) -> l
     """Assets of measurements with what the item says of their bands, in the item's order.
 
     Of a band in several assets that counts which is alone in one, then the finest, then the GeoTIFF, then that with the
-    most bands beside it. A composite is read for the bands that are nowhere else; its others are marked.
+    most bands beside it. A composite is read for the bands that are nowhere else; its others are marked. A
+    Landsat's panchromatic band is left out, as from a folder.
 
     Args:
         assets: The item's, by key.
@@ -48,6 +49,7 @@ def choose_assets(assets: Mapping[str, Any], properties: Mapping[str, Any]) -> l
     named = [key for key, hints in found.items() if any(_label(hint) for hint in hints)]
     if not named:
         return [(assets[key], hints) for key, hints in found.items()]
+    named = [key for key in named if not _is_landsat_pan(found[key], properties)] or named
     taken: list[BandHint] = []
     kept: dict[str, tuple[BandHint, ...]] = {}
     for key in sorted(named, key=lambda key: _rank(key, assets[key], len(found[key]))):
@@ -67,6 +69,11 @@ def _is_data(asset: Mapping[str, Any]) -> bool:
     media = str(asset.get("type", "")).split(";")[0].strip().lower()
     path = re.split(r"[?#]", asset["href"], maxsplit=1)[0]
     return media in _TYPES or (not media and path.lower().endswith(_SUFFIXES))
+
+
+def _is_landsat_pan(hints: tuple[BandHint, ...], properties: Mapping[str, Any]) -> bool:
+    """Its grid is no fraction of the others', and the scene would be refused for it."""
+    return [hint.name for hint in hints] == ["pan"] and "landsat" in str(properties.get("platform", "")).lower()
 
 
 def _rank(key: str, asset: Mapping[str, Any], count: int) -> tuple[bool, bool, float, bool, int]:
