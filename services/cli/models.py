@@ -67,7 +67,7 @@ def add_model(source: str, *, who: str | None, as_json: bool) -> int:
     """Keep a package in the store under its digest, as a candidate; again, nothing changes."""
     with open_here() as site:
         package = shipped_package(source) if source in shipped_names() else load_package(Path(source))
-        site.models.keep(package)
+        site.models.keep(package, thorough=True)
         stages = Stages(site.catalog)
         steps = stages.add_candidate(package.digest, who=who or person(), why="added")
         facts = _row(package, "registered") | {"stage": stages.stage(package.digest), "added": bool(steps)}
