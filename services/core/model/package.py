@@ -52,6 +52,11 @@ class ModelPackage:
     item: Mapping[str, Any]  #: model.json
 
     @property
+    def pin(self) -> str:
+        """What names this very package wherever it is kept, and tells people which it is."""
+        return f"{self.contract.name}@{self.digest}"
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """What was measured when it was trained; empty where the package does not say."""
         return _parse_json("metrics.json", self.read("metrics.json")) if "metrics.json" in self.files else {}
