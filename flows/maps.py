@@ -15,7 +15,6 @@ from prefect.settings import (
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.tasks import STOP, infer_run, ingest, plan_run, publish_run, tile_scene
-from services.core.command import run_command
 from services.core.errors import CoverageError, RetryableError, SwathError
 from services.core.raster.href import shown_href
 from services.core.signals import stop_on_signals
@@ -64,11 +63,9 @@ def scenes_to_maps(sources: list[str], model: str, out: str, request: dict[str, 
 
 def _submit(source: str, model: str, out: str, request: dict[str, Any]) -> list[Step]:
     """The steps of one scene; each takes the future of the one before."""
-    options = {"--tile-px": request["tile_px"], "--gsd": request["gsd_m"], "--bbox": request["bbox"]}
-    command = run_command([source], model=model, out=out, options=options)
     scene = ingest.submit(source)
     ready = tile_scene.submit(scene)  # type: ignore[call-overload]  # Prefect resolves futures
-    run = plan_run.submit(ready, model, out, command, request)
+    run = plan_run.submit(ready, model, out, request)
     done = infer_run.submit(run)  # type: ignore[call-overload]
     return [scene, ready, run, done, publish_run.submit(done)]
 

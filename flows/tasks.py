@@ -15,12 +15,12 @@ from prefect.tasks import Task as PrefectTask
 
 from services.core.errors import PermanentError, RetryableError
 from services.core.ingest import ingest_scene
-from services.core.job import JobRequest
 from services.core.log import get_logger
 from services.core.raster.open import OpenOptions
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
-from services.inference.runs import check_sources, complete, failing, start_run, take_up, work
+from services.inference.plan import Choice, plan_for_shards
+from services.inference.runs import check_sources, complete, failing, take_up, work
 from services.tiler.prepare import prepare_scene
 
 log = get_logger(__name__)
@@ -77,13 +77,10 @@ def tile_scene(scene_id: str) -> str:
 
 
 @task(name="plan", **_STEP)
-def plan_run(scene_id: str, model: str, out: str, command: str, request: dict[str, Any]) -> str:
-    """Put a run into the ledger; returns its id. `request` is what `JobRequest.of` takes beside the scene."""
+def plan_run(scene_id: str, model: str, out: str, request: dict[str, Any]) -> str:
+    """Put a run into the ledger; returns its id. `request` is the rest of a `Choice`."""
     with _site() as site:
-        package = site.models.find(model)
-        scene = site.catalog.scene(scene_id)
-        wanted = JobRequest.of(scene, **request)
-        return start_run(site, scene, package, request=wanted, out=out, command=command).run.id
+        return plan_for_shards(site, scene_id, Choice(model=model, out=out, **request)).run.id
 
 
 @task(name="infer", **_STEP)

@@ -16,7 +16,7 @@ from services.core.catalog.stages import Stages
 from services.core.errors import ContractError
 from services.core.log import get_logger
 from services.core.model.backends import Backend, open_configured
-from services.core.model.package import ModelPackage, shipped_names, shipped_package
+from services.core.model.package import ModelPackage
 from services.core.site import Site
 
 log = get_logger(__name__)
@@ -50,12 +50,6 @@ class _Failed:
     digest: str
     wait_s: float
     again_s: float  #: on the monotonic clock
-
-
-def promoted_digest(site: Site, name: str) -> str | None:
-    """The digest that the catalog says is in production under this name; None: it says nothing."""
-    model = Stages(site.catalog).production(name)
-    return None if model is None else model.digest
 
 
 class Runtime:
@@ -106,17 +100,11 @@ class Runtime:
                 await self._watch
 
     def _load_first(self) -> Served:
-        digest = self._named()
+        digest = self._site.models.named_digest(self._site.settings.api_model)
         if digest is not None:
             return self._load(digest)
         package = self._site.models.find(self._site.settings.api_model)
         return self._open(package, stage=self._stage(package.digest))
-
-    def _named(self) -> str | None:
-        """The digest that the served name means now; None: it is no name, or means nothing any more."""
-        name = self._site.settings.api_model
-        digest = promoted_digest(self._site, name)
-        return shipped_package(name).digest if digest is None and name in shipped_names() else digest
 
     def _stage(self, digest: str) -> str | None:
         stage = Stages(self._site.catalog).stage(digest)
@@ -165,7 +153,7 @@ class Runtime:
 
     def _look(self) -> tuple[str, str | None]:
         """Digest and stage of what should be served. A name that means nothing any more leaves what is served."""
-        digest = self._named() or self.served.package.digest
+        digest = self._site.models.named_digest(self._site.settings.api_model) or self.served.package.digest
         return digest, self._stage(digest)
 
     def _relabel(self, stage: str | None) -> None:

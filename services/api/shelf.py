@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from services.core.errors import ObjectNotFoundError, RequestError
 from services.core.model.backends import Backend, open_configured
-from services.core.model.package import ModelPackage
+from services.core.model.package import ModelPackage, shipped_names
 from services.core.site import Site
 
 #: A network holds tens of megabytes; whoever asks for a third model waits for it to be opened again.
@@ -69,4 +69,6 @@ class Shelf:
 
 
 def _unknown(name: str) -> ObjectNotFoundError:
+    if name in shipped_names():
+        return ObjectNotFoundError(f"model {name!r} is retired here; name a digest of GET /models")
     return ObjectNotFoundError(f"no model {name!r} here; see GET /models")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from services.cli.output import print_facts, print_json, print_table, say
+from services.cli.output import note, print_facts, print_json, print_table, say
 from services.core.catalog.entries import ModelStage, RegisteredModel, StageChange
 from services.core.catalog.stages import Stages
 from services.core.errors import ObjectNotFoundError, PackageError, RequestError, StorageRefusedError
@@ -66,8 +66,11 @@ def show_model(wanted: str, *, as_json: bool) -> int:
 def add_model(source: str, *, who: str | None, as_json: bool) -> int:
     """Keep a package in the store under its digest, as a candidate; again, nothing changes."""
     with open_here() as site:
-        package = shipped_package(source) if source in shipped_names() else load_package(Path(source))
-        site.models.keep(package)
+        shipped = source in shipped_names()
+        if shipped and Path(source).is_dir():
+            note(f"swath: {source} is a model that Swath ships, and that was added; for the folder, write ./{source}")
+        package = shipped_package(source) if shipped else load_package(Path(source))
+        site.models.keep(package, thorough=True)
         stages = Stages(site.catalog)
         steps = stages.add_candidate(package.digest, who=who or person(), why="added")
         facts = _row(package, "registered") | {"stage": stages.stage(package.digest), "added": bool(steps)}
@@ -97,20 +100,20 @@ def promotable(site: Site, wanted: str) -> RegisteredModel:
 
 
 def incumbent(site: Site, name: str) -> ModelPackage | None:
-    """What a name means here; None: nothing.
+    """What a name means here and a successor is compared with; None: nothing.
 
     Raises:
         PackageError: It is damaged or gone, so that nothing can be compared with it.
     """
-    current = Stages(site.catalog).production(name)
-    if current is None:
-        return shipped_package(name) if name in shipped_names() else None
+    digest = site.models.named_digest(name)
+    if digest is None:
+        return None
     try:
-        return site.models.by_digest(current.digest)
+        return site.models.by_digest(digest)
     except (ObjectNotFoundError, PackageError) as exc:
         raise PackageError(
             f"what is in production as {name} cannot be compared with ({exc}); make it good, or retire it first: "
-            f"swath models promote {current.digest[:12]} --to retired --why ..."
+            f"swath models promote {digest[:12]} --to retired --why ..."
         ) from exc
 
 

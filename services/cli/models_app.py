@@ -12,7 +12,9 @@ models_app = typer.Typer(
     invoke_without_command=True,
 )
 
-Wanted = Annotated[str, typer.Argument(metavar="MODEL", help="Name, folder, or digest (8 digits suffice).")]
+Wanted = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Name, NAME@DIGEST, digest (8 digits suffice), or folder.")
+]
 Who = Annotated[str | None, typer.Option(help="Who says so; default user@host.")]
 Labels = Annotated[str | None, typer.Option(help="Class raster on the grid of the scene that --data names.")]
 FirstClass = Annotated[int, typer.Option("--first-class", help="The number in --labels that is class 0.", min=0)]

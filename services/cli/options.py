@@ -11,7 +11,7 @@ Scenes = Annotated[
     list[str] | None,
     typer.Argument(metavar="SCENE...", help="Path, folder of band files, s3://bucket/key, or STAC item (path or URL)."),
 ]
-Model = Annotated[str, typer.Option("--model", "-m", help="Shipped name, package folder, catalog name or digest.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="Name, NAME@DIGEST, digest, or package folder.")]
 Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder or s3:// prefix that receives <run id>/.")]
 BandFiles = Annotated[
     list[str] | None, typer.Option("--band", metavar="NAME=FILE", help="One file of a scene; repeat for each band.")

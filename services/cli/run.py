@@ -11,7 +11,7 @@ from services.cli.sources import SceneSource
 from services.core.command import run_command
 from services.core.entry_point import worst_code
 from services.core.errors import RequestError, SwathError
-from services.core.ingest import ingest_scene
+from services.core.ingest import ingest_scene, naming_of
 from services.core.log import configure_logging, get_logger
 from services.core.records import Run
 from services.core.settings import load_settings
@@ -123,7 +123,7 @@ def run_source(site: Site, source: SceneSource, options: RunOptions, stop: threa
         package,
         request=options.request(scene),
         out=resolve_out(options.out, site.settings),
-        command=_command(source, options),
+        command=run_command(naming_of(site, scene), model=package.pin, out=options.out, options=options.options()),
     )
     outcome = _complete(site, task, stop)
     return outcome, _report(outcome, time.perf_counter() - started, as_json=options.as_json)
@@ -134,23 +134,6 @@ def _complete(site: Site, task: Task, stop: threading.Event) -> Outcome:
     done = before.tiles_computed + before.tiles_reused + before.tiles_masked
     with tile_progress(task.run.scene_id, before.tiles_planned, done=done) as advance:
         return complete(site, task, stop=stop, progress=advance)
-
-
-def _command(source: SceneSource, options: RunOptions) -> str:
-    """What repeats this run."""
-    named = source.options
-    return run_command(
-        source.paths,
-        model=options.model,
-        out=options.out,
-        bands=named.bands,
-        options={
-            "--bands": named.names,
-            "--crs": named.crs,
-            "--bounds": named.bounds,
-            **options.options(),
-        },
-    )
 
 
 def _report(outcome: Outcome, seconds: float, *, as_json: bool) -> int:

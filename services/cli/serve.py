@@ -13,7 +13,8 @@ from services.api.runtime import Served
 from services.api.server import serve
 from services.cli.output import print_json, say
 from services.core.boxes import BBox
-from services.core.command import bands_of, run_command
+from services.core.command import run_command
+from services.core.ingest import naming_of
 from services.core.job import JobRequest
 from services.core.log import configure_logging
 from services.core.records import Run
@@ -71,14 +72,14 @@ class RunStarter:
     def _plan(self, scene_id: str, model: str, bbox: BBox) -> Run:
         site = self._site
         scene = site.catalog.scene(scene_id)
-        package, bands = site.models.known(model), bands_of(scene)
+        package = site.models.known(model)
         task = start_run(
             site,
             scene,
             package,
             request=JobRequest.of(scene, bbox=bbox),
             out=resolve_out(None, site.settings),
-            command=run_command([] if bands else [scene.source], model=model, bands=bands, options={"--bbox": bbox}),
+            command=run_command(naming_of(site, scene), model=package.pin, options={"--bbox": bbox}),
         )
         return task.run
 

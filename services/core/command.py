@@ -1,47 +1,38 @@
 """The command that repeats a run from any folder: what its manifest and lineage tell, whoever started it."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-from services.core.names import absolute, public_href
-from services.core.records import NO_BACKEND, Run, Scene
+from services.core.names import absolute
+from services.core.records import NO_BACKEND, Naming, Run
 
 
 def run_command(
-    paths: Sequence[str],
-    *,
-    model: str,
-    out: str | None = None,
-    bands: Mapping[str, str] | None = None,
-    options: Mapping[str, object] | None = None,
+    naming: Naming, *, model: str, out: str | None = None, options: Mapping[str, object] | None = None
 ) -> str:
-    """`swath run ...`, without what only says how fast, and without signatures of URLs.
+    """`swath run ...`, without what only says how fast.
 
     Args:
-        paths: The scene, as it was named; empty with `bands`.
-        model: A name, a digest or a package folder.
+        naming: Of the scene, as `services.core.ingest.naming_of` tells it.
+        model: `ModelPackage.pin`: what a name or a folder means may have changed when the command is used.
         out: None: the default, which is the installation's.
-        bands: Name to file.
         options: Of the command, by their names; those that are None or empty are left out, lists become commas.
     """
-    words = ["swath", "run", *(public_href(absolute(path)) for path in paths)]
-    for name, path in (bands or {}).items():
-        words += ["--band", f"{name}={public_href(absolute(path))}"]
-    chosen: dict[str, object] = {"--model": absolute(model) if Path(model).is_dir() else model}
-    chosen |= {"--out": None if out is None else absolute(out), **(options or {})}
-    for name, value in chosen.items():
+    words = ["swath", "run", *naming.paths]
+    for name, path in naming.bands:
+        words += ["--band", f"{name}={path}"]
+    chosen: dict[str, object] = {
+        "--model": model,
+        "--out": None if out is None else absolute(out),
+        "--bands": naming.names,
+        "--crs": naming.crs,
+        "--bounds": naming.bounds,
+        **(options or {}),
+    }
+    for option, value in chosen.items():
         text = ",".join(map(str, value)) if isinstance(value, tuple | list) else value
-        words += [] if text in (None, "") else [name, str(text)]
+        words += [] if text in (None, "") else [option, str(text)]
     return shlex.join(words)
-
-
-def bands_of(scene: Scene) -> dict[str, str]:
-    """The `--band` files that a scene was made of, by name; none where its source opens it by itself."""
-    hrefs = [public_href(asset.href) for asset in scene.assets]
-    if len(hrefs) == 1 or scene.source != " ".join(hrefs):
-        return {}
-    return {band.name: hrefs[band.asset] for band in scene.bands}
 
 
 def repeating_command(run: Run) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from services.core.errors import PermanentError
+from services.core.errors import PermanentError, RequestError
+from services.core.names import public_href
 from services.core.raster.href import shown_href
 from services.core.raster.open import OpenOptions, open_scene
-from services.core.records import Scene
+from services.core.records import Naming, Scene
 from services.core.scenes import fetcher
 from services.core.site import Site
 
@@ -24,3 +25,31 @@ def ingest_scene(site: Site, sources: Sequence[str], options: OpenOptions) -> Sc
         raise
     site.catalog.add_scene(scene)
     return scene
+
+
+def naming_of(site: Site, scene: Scene) -> Naming:
+    """How to name a registered scene to a command, so that it gives the same pixels.
+
+    One that was registered before this was kept is opened once more by its files alone, which shows whether there were
+    options.
+
+    Raises:
+        RequestError: There were options, or its files are gone, so that nobody knows.
+        RetryableError: A remote file cannot be fetched.
+    """
+    if scene.naming is not None:
+        return scene.naming
+    hrefs = [asset.href for asset in scene.assets]
+    sources = hrefs if scene.source == " ".join(map(public_href, hrefs)) else [scene.source]
+    unknown = RequestError(
+        f"scene {scene.id} was registered by an older Swath, which did not keep with which options; register it again "
+        "as then: swath ingest SCENE, with --band, --bands, --crs and --bounds if there were any"
+    )
+    try:
+        again = open_scene(sources, fetch=fetcher(site.settings))
+    except PermanentError as exc:
+        raise unknown from exc
+    if again.naming is None or again.digest != scene.digest:
+        raise unknown
+    site.catalog.add_scene(scene.model_copy(update={"naming": again.naming}))
+    return again.naming

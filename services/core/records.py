@@ -77,6 +77,16 @@ class Part(Record):
     shape: tuple[int, int]  #: (height, width) of the whole
 
 
+class Naming(Record):
+    """How a user named a scene, so that a command can name it again: public addresses, absolute paths."""
+
+    paths: tuple[str, ...] = ()
+    bands: tuple[tuple[str, str], ...] = ()  #: (name, file) of each `--band`; then there are no paths
+    names: tuple[str, ...] = ()  #: `--bands`
+    crs: str | None = None
+    bounds: tuple[float, float, float, float] | None = None  #: (left, bottom, right, top) in `crs`
+
+
 class Scene(Record):
     """One acquisition on one grid: the finest grid among its bands."""
 
@@ -84,6 +94,7 @@ class Scene(Record):
     title: str
     #: What the user named it by; a path, URI or STAC item.
     source: str
+    naming: Naming | None = None  #: with all options; None: of a scene ingested before this was kept
     #: sha256 over assets' digests and the band table: two scenes with equal digests have equal pixels.
     digest: Sha256
     assets: tuple[Asset, ...]

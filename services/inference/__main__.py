@@ -62,7 +62,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     steps = parser.add_subparsers(dest="step", required=True)
     plan = steps.add_parser("plan", help="register a run and its units, for shards to compute; tells its id as JSON")
     plan.add_argument("scene", help="id of a registered scene, or what `swath run` takes: path, folder, URL, STAC item")
-    plan.add_argument("--model", required=True, help="shipped name, package folder, catalog name or digest")
+    plan.add_argument("--model", required=True, help="name, NAME@DIGEST, digest or package folder")
     plan.add_argument("--out", default=None, help="folder or s3:// prefix that receives <run id>/")
     plan.add_argument("--tile-px", type=int, default=None, help="side of a tile in pixels")
     plan.add_argument("--gsd", type=float, default=None, help="resample to pixels of this many metres first")

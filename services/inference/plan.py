@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from services.core.boxes import BBox
-from services.core.command import bands_of, run_command
-from services.core.ingest import ingest_scene
+from services.core.command import run_command
+from services.core.ingest import ingest_scene, naming_of
 from services.core.job import JobRequest
 from services.core.raster.open import OpenOptions
 from services.core.records import Scene
@@ -53,16 +53,14 @@ def plan_for_shards(site: Site, named: str, choice: Choice) -> Task:
         ConfigError: `out` cannot be written, or the memory does not suffice.
     """
     scene = _scene(site, named)
-    bands = bands_of(scene)
+    package = site.models.find(choice.model)
     return start_run(
         site,
         scene,
-        site.models.find(choice.model),
+        package,
         request=choice.request(scene),
         out=resolve_out(choice.out, site.settings),
-        command=run_command(
-            [] if bands else [scene.source], model=choice.model, out=choice.out, bands=bands, options=choice.options()
-        ),
+        command=run_command(naming_of(site, scene), model=package.pin, out=choice.out, options=choice.options()),
     )
 
 

@@ -61,14 +61,14 @@ def admit(candidate: ModelPackage, incumbent: ModelPackage | None, *, trial: Tri
         PackageError: It may not be promoted, and why.
     """
     parity = tuple(check_parity(candidate))
-    if incumbent is None or incumbent.digest == candidate.digest or candidate.contract.kind == "threshold":
-        return Admission(parity=parity, accuracy=None, replaced_accuracy=None, data=None)
-    name = candidate.contract.name
-    if incumbent.contract.kind != candidate.contract.kind:
+    name, kind = candidate.contract.name, candidate.contract.kind
+    if incumbent is not None and incumbent.contract.kind != kind:
         raise PackageError(
-            f"model {name} is a {incumbent.contract.kind} in production and the candidate is a "
-            f"{candidate.contract.kind}; give the candidate another name"
+            f"model {name} is a {incumbent.contract.kind} in production and the candidate is a {kind}; give the "
+            "candidate another name"
         )
+    if incumbent is None or incumbent.digest == candidate.digest or kind == "threshold":
+        return Admission(parity=parity, accuracy=None, replaced_accuracy=None, data=None)
     mine, theirs = _figures(candidate, incumbent, trial)
     if mine["accuracy"] < theirs["accuracy"] - TOLERANCE:
         raise PackageError(

@@ -110,9 +110,14 @@ def test_a_tile_gets_the_answer_that_its_picture_gets_alone(tiled, package, pict
     assert class_map(tiled).tolist() == expected.argmax(axis=1).reshape(ROWS, COLS).tolist()
 
 
-def test_what_is_told_as_the_command_repeats_the_bytes_where_another_library_is_the_default(tiled, place, tmp_path):
+def test_what_is_told_as_the_command_repeats_the_bytes_where_another_library_is_the_default(
+    tiled, place, package, tmp_path
+):
     command = json.loads((Path(tiled.json["product"]) / "manifest.json").read_text())["command"]
     elsewhere = Installation(tmp_path, {"SWATH_BACKEND": "openvino"})
+    missing = elsewhere.shell(command)
+    assert (missing.code, f"no model {package.contract.name} {package.digest[:12]}" in missing.sentence) == (65, True)
+    assert elsewhere.swath("models", "add", package.root).code == 0
     again = elsewhere.shell(f"{command} --json")
     assert (again.code, again.json["backend"]) == (0, "onnxruntime:fp32"), again.err
     assert elsewhere.answers(again) == place.answers(tiled)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from services.core.model.package import shipped_package
 from tests.processes import Answer, Installation, finish, kill, wait_until
 from tests.scenes import Look, write_scene
 
@@ -252,7 +253,8 @@ def test_a_scene_that_the_catalog_knows_is_planned_by_its_id_and_told_with_its_f
     answer = installation.module("services.inference", "plan", scene_id, "--model", "brightness", "--tile-px", 64)
     run = installation.last_run()
     assert (answer.json["run_id"], run.scene_id) == (run.id, scene_id)
-    assert run.command == f"swath run {shlex.join(words)} --model brightness --tile-px 64"
+    pin = shipped_package("brightness").pin
+    assert run.command == f"swath run {shlex.join(words)} --model {pin} --tile-px 64"
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_a_run_of_the_pipeline_may_be_over_a_part_of_the_scene(tmp_path, monkeyp
         scene = ingest_scene(site, [str(write_scene(tmp_path / "scene.tif"))], OpenOptions())
         west, south, east, north = scene.bbox
         box = (west, south, (west + east) / 2, (south + north) / 2)
-        run = site.catalog.run(plan_run.fn(scene.id, "brightness", str(home.out), "test", {"bbox": box, "tile_px": 64}))
+        run = site.catalog.run(plan_run.fn(scene.id, "brightness", str(home.out), {"bbox": box, "tile_px": 64}))
         window = window_of_bbox(scene, box)
     assert Window(**run.plan["window"]) == window
 

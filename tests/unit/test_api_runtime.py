@@ -12,6 +12,7 @@ from services.api.metrics import Metrics
 from services.api.runtime import Runtime
 from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
+from services.core.errors import ObjectNotFoundError
 from services.core.model.package import ModelPackage, shipped_package
 from services.core.settings import Settings
 from services.core.site import Site, open_site
@@ -140,3 +141,17 @@ def test_a_shipped_name_goes_back_to_the_shipped_package_when_its_promoted_one_i
         return lambda: runtime.served.package.digest == shipped.digest
 
     assert follow(site, retire).served.stage is None
+
+
+def test_a_shipped_model_that_is_retired_goes_on_as_such_and_is_not_begun_with(site: Site) -> None:
+    shipped = shipped_package("eurosat-rgb")
+    site = replace(site, settings=site.settings.model_copy(update={"api_model": "eurosat-rgb"}))
+
+    def retire(runtime: Runtime) -> Callable[[], bool]:
+        assert runtime.served.stage is None
+        promote(site, shipped, ModelStage.RETIRED)
+        return lambda: runtime.served.stage == "retired"
+
+    assert follow(site, retire).served.package.digest == shipped.digest
+    with pytest.raises(ObjectNotFoundError, match="no model eurosat-rgb is in production here"):
+        follow(site)

@@ -8,7 +8,8 @@ import pytest
 from services.api.shelf import Shelf
 from services.core.catalog.entries import ModelStage
 from services.core.catalog.stages import Stages
-from services.core.model.package import ModelPackage
+from services.core.errors import ObjectNotFoundError
+from services.core.model.package import ModelPackage, shipped_package
 from services.core.settings import Settings
 from services.core.site import Site, open_site
 from tests.models import make_classifier
@@ -34,6 +35,16 @@ def test_a_package_is_read_once_by_whatever_it_is_called(site: Site, package: Mo
     first = shelf.package(package.digest)
     assert first.digest == package.digest
     assert shelf.package(package.contract.name) is first
+
+
+def test_a_shipped_model_that_was_retired_is_found_by_its_digest_only(site: Site) -> None:
+    shelf, shipped = Shelf(site, threads=1), shipped_package("brightness")
+    assert shelf.package("brightness") is shipped
+    site.models.keep(shipped)
+    Stages(site.catalog).promote(shipped.digest, stage=ModelStage.RETIRED, who="test", why="test")
+    with pytest.raises(ObjectNotFoundError, match="model 'brightness' is retired here; name a digest of GET /models"):
+        shelf.package("brightness")
+    assert shelf.package(shipped.digest) is shipped
 
 
 def test_a_copy_that_somebody_removes_meanwhile_is_fetched_again(

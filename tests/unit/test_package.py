@@ -121,6 +121,29 @@ def test_a_model_json_that_contradicts_itself_is_refused(tmp_path: Path, change:
         make_package(tmp_path / "tiny", edited(change))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '"stac_extensions": null',
+        '"stac_extensions": [7]',
+        '"stac_extensions": {}',
+        '"assets": []',
+        '"assets": {"model": 7}',
+        '"assets": {"model": {"roles": ["mlm:model"]}}',
+        '"assets": {"model": {"href": "./model.onnx", "roles": null}}',
+        '"note": 1e999',
+        '"note": "\\ud800"',
+        '"\\udfff": 1',
+        '"note": ' + "[" * 80 + "]" * 80,
+    ],
+)
+def test_a_model_json_that_no_products_item_could_repeat_is_refused(tmp_path: Path, body: str) -> None:
+    files = network_files()
+    whole = files["model.json"].decode().removesuffix("}") + f", {body}}}"  # of two with one name, the last counts
+    with pytest.raises(PackageError, match=r"model\.json"):
+        make_package(tmp_path / "tiny", files | {"model.json": whole.encode()})
+
+
 def test_a_swapped_band_order_in_the_mlm_part_is_refused() -> None:
     item = json.loads(network_files()["model.json"])
     item["properties"]["mlm:input"][0]["bands"].reverse()

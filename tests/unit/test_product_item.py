@@ -11,10 +11,11 @@ from pystac.validation.local_validator import get_local_schema_cache
 from referencing import Registry, Resource
 
 from services.core.errors import CoverageError
+from services.core.model.contract import ModelClass
 from services.core.product.coverage import Coverage, MaskedTile
 from services.core.product.item import build_item
 from services.core.product.manifest import FileFacts, build_manifest, canonical_json, parse_manifest
-from tests.products import make_run, make_scene, make_spec
+from tests.products import make_contract, make_run, make_scene, make_spec
 
 FACTS = {name: FileFacts(sha256="d" * 64, size_bytes=7) for name in ("map.tif", "tiles.parquet", "statistics.json")}
 ITEM_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
@@ -65,6 +66,15 @@ def test_pystac_reads_grid_classes_and_checksums():
         (1, "water", "0000FF"),
     ]
     assert FileExtension.ext(stac.assets["map"]).checksum == "1220" + "d" * 64
+
+
+def test_classes_whose_names_have_the_same_letters_are_told_apart():
+    names = ("Mixed forest", "mixed-forest", "水", "森", "No Data", "nodata")
+    classes = tuple(ModelClass(value=at, name=name, color="#0000ff") for at, name in enumerate(names))
+    contract = make_contract("classification").model_copy(update={"classes": classes})
+    told = item(contract=contract)["assets"]["map"]["classification:classes"]
+    assert [c["name"] for c in told] == ["mixed-forest", "mixed-forest-1", "x", "x-3", "no-data", "nodata-5", "nodata"]
+    assert [c["title"] for c in told[:-1]] == list(names)
 
 
 def test_datetime_is_the_scenes():

@@ -113,7 +113,22 @@ def parse_item(item: Mapping[str, Any]) -> Contract:
         raise PackageError("model.json: swath:precisions must list fp32, and may list bf16 and int8")
     if not isinstance(properties.get("swath:network", {}), dict):
         raise PackageError("model.json: swath:network must be an object with name and arguments")
+    _check_repeated(item)
     return contract
+
+
+def _check_repeated(item: Mapping[str, Any]) -> None:
+    """The part that the item of every product repeats: hours of a run must not end in a file that cannot be written."""
+    extensions, assets = item.get("stac_extensions"), item.get("assets")
+    if not isinstance(extensions, list) or not all(isinstance(url, str) for url in extensions):
+        raise PackageError("model.json: stac_extensions must be a list of addresses")
+    if not isinstance(assets, dict):
+        raise PackageError("model.json: assets must be an object of assets by name")
+    for name, asset in assets.items():
+        told = asset if isinstance(asset, dict) else {}
+        roles = told.get("roles", [])
+        if not isinstance(told.get("href"), str) or not isinstance(roles, list):
+            raise PackageError(f"model.json: asset {name} must be an object with an href, and a list of roles if any")
 
 
 def _input(contract: Contract) -> dict[str, Any]:

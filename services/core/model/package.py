@@ -18,6 +18,7 @@ operators only, and no file outside itself.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from services.core.model.weights_check import check_onnx, check_safetensors
 
 INT8_GRAPH = "model.int8.onnx"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_DEEPEST = 64  #: of what lies in one another in a package's JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,11 @@ class ModelPackage:
     sizes: Mapping[str, int]  #: name -> bytes
     card: str
     item: Mapping[str, Any]  #: model.json
+
+    @property
+    def pin(self) -> str:
+        """What names this very package wherever it is kept, and tells people which it is."""
+        return f"{self.contract.name}@{self.digest}"
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -178,9 +185,25 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
+def _check_repeatable(value: Any, depth: int = 0) -> None:
+    """Refuse what JSON may hold and no item of a product could: 1e999, half a character, or too deep to be written."""
+    if depth > _DEEPEST:
+        raise ValueError(f"more than {_DEEPEST} lists and objects lie in one another")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is too large for 64 bits")
+    if isinstance(value, str):
+        value.encode()
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            _check_repeatable(inner, depth + 1)
+
+
 def _parse_json(name: str, body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
+        _check_repeatable(value)
     except (ValueError, RecursionError) as exc:
         raise PackageError(f"{name} of a model package is not valid JSON: {exc}") from exc
     if not isinstance(value, dict):

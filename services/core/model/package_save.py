@@ -1,6 +1,7 @@
 """Write a model package whole or not at all, and never over something else."""
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,13 +17,15 @@ def save_package(target: Path, files: Mapping[str, bytes]) -> ModelPackage:
     """Write a package whole or not at all; the same bytes give the same digest.
 
     Args:
-        target: The folder to make; an empty one is used. One that holds the same package already is left as it is.
+        target: The folder to make; an empty one, or a link to one, is filled. One that holds the same package already
+            is left as it is.
         files: Name -> content.
 
     Raises:
         PackageError: The files are no valid package, or `target` holds something else.
         StorageRefusedError, StorageUnavailableError: The folder cannot be made or written to.
     """
+    target = _followed(target)
     with local_errors(f"model package {target}", writing=True):
         draft = _make_draft(target)
         try:
@@ -31,7 +34,7 @@ def save_package(target: Path, files: Mapping[str, bytes]) -> ModelPackage:
                 (draft / name).parent.mkdir(exist_ok=True)
                 (draft / name).write_bytes(body)
             package = load_package(draft)
-            if not _is_taken(target):
+            if not _is_taken(target, draft):
                 _move(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -45,26 +48,43 @@ def check_free(target: Path) -> None:
         PackageError: Something is there; an empty folder is nothing.
         StorageRefusedError, StorageUnavailableError: The folder cannot be made or written to.
     """
+    target = _followed(target)
     with local_errors(f"model package {target}", writing=True):
         if _is_taken(target):
             raise _taken(target)
         _make_draft(target).rmdir()
 
 
+def _followed(target: Path) -> Path:
+    """Absolute, and where a link leads."""
+    return Path(os.path.realpath(target))
+
+
 def _make_draft(target: Path) -> Path:
-    """An empty folder beside it, so that a package appears whole by one rename."""
+    """An empty folder beside it, so that a package appears whole by one rename; or in it, where it is an empty one."""
+    if target.is_dir() and not _is_taken(target):
+        return Path(tempfile.mkdtemp(prefix=".draft-", dir=target))
     target.parent.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
 
 
-def _is_taken(target: Path) -> bool:
+def _is_taken(target: Path, draft: Path | None = None) -> bool:
     if target.is_dir():
-        return any(target.iterdir())
+        return any(path != draft for path in target.iterdir())
     return target.exists()
 
 
 def _move(draft: Path, target: Path) -> None:
-    """Give the draft its name, unless somebody who makes the same package was faster."""
+    """Give the draft its name, unless somebody who makes the same package was faster.
+
+    A folder that was there stays the same one: it may be somebody's current one, or another disk's. So it is filled,
+    model.json last, without which it is no package.
+    """
+    if draft.parent == target:
+        for path in sorted(draft.iterdir(), key=lambda path: path.name == "model.json"):
+            path.rename(target / path.name)
+        draft.rmdir()
+        return
     draft.chmod(0o755)  # mkdtemp's 0700 would hide a shared model from other users
     try:
         draft.rename(target)

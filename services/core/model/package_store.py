@@ -1,5 +1,6 @@
 """Model packages in the object store, each in the folder of its digest; fetched ones are kept on disk."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,17 +12,35 @@ from services.core.names import model_key
 from services.core.storage import ObjectStore
 
 
-def write_package_to_store(package: ModelPackage, store: ObjectStore) -> str:
+def write_package_to_store(package: ModelPackage, store: ObjectStore, *, thorough: bool = False) -> str:
     """Copy every file to `models/<digest>/`, model.json last; one that is there already is left alone.
+
+    Args:
+        package: Which.
+        store: Where to.
+        thorough: Believe what is there by its digest alone, and remove strangers, instead of believing its size.
 
     Returns:
         The URI of that folder.
     """
-    last = model_key(package.digest, "model.json")
-    if not store.exists(last):
-        for name in sorted(package.files, key=lambda name: (name == "model.json", name)):
-            store.put(model_key(package.digest, name), package.read(name))
-    return f"{store.uri}/{last.removesuffix('/model.json')}"
+    folder = model_key(package.digest, "")
+    for name in sorted(package.files, key=lambda name: (name == "model.json", name)):
+        if not _is_stored(package, name, store, thorough=thorough):
+            store.put(folder + name, package.read(name))
+    for key in list(store.list(folder)) if thorough else ():
+        if key.removeprefix(folder) not in package.files:
+            store.delete(key)
+    return f"{store.uri}/{folder.removesuffix('/')}"
+
+
+def _is_stored(package: ModelPackage, name: str, store: ObjectStore, *, thorough: bool) -> bool:
+    key = model_key(package.digest, name)
+    try:
+        if store.size(key) != package.sizes[name]:
+            return False
+        return not thorough or hashlib.sha256(store.get(key)).hexdigest() == package.files[name]
+    except ObjectNotFoundError:
+        return False
 
 
 def fetch_package(store: ObjectStore, digest: str, cache_dir: Path) -> ModelPackage:
@@ -50,7 +69,7 @@ def fetch_package(store: ObjectStore, digest: str, cache_dir: Path) -> ModelPack
     package = save_package(target, {name: store.get(folder + name) for name in names})
     if package.digest != digest:
         shutil.rmtree(target)
-        raise PackageError(f"{store.uri}/{folder} holds {package.digest[:12]}; its files were changed, upload it again")
+        raise PackageError(f"{store.uri}/{folder} holds {package.digest[:12]}; its files were changed, add it again")
     return package
 
 

@@ -164,11 +164,16 @@ def _map_note(spec: ProductSpec) -> str:
 
 
 def _classes(contract: Contract) -> list[dict[str, Any]]:
-    known = [
-        {"value": c.value, "name": slug(c.name), "title": c.name, "color_hint": c.color.removeprefix("#").upper()}
-        for c in contract.classes
-    ]
-    return [*known, {"value": NODATA, "name": "nodata", "title": "No answer", "nodata": True}]
+    nodata = {"value": NODATA, "name": "nodata", "title": "No answer", "nodata": True}
+    taken = {nodata["name"]}
+    known = []
+    for c in contract.classes:
+        name = slug(c.name)
+        while name in taken:  # `Mixed forest` and `mixed-forest`; or names that have no Latin letter
+            name = f"{name}-{c.value}"
+        taken.add(name)
+        known.append({"value": c.value, "name": name, "title": c.name, "color_hint": c.color.removeprefix("#").upper()})
+    return [*known, nodata]
 
 
 def _file(facts: FileFacts) -> dict[str, Any]:

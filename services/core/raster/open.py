@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.core.errors import BandMismatchError
+from services.core.names import absolute, public_href
 from services.core.raster.bands import Part, build_bands, hear
 from services.core.raster.facts import RasterFacts, read_facts
 from services.core.raster.footprint import ground_gsd_m, plan_footprint
@@ -15,7 +16,7 @@ from services.core.raster.georef import Bounds, Place, corners, crs_text, resolv
 from services.core.raster.href import shown_href
 from services.core.raster.sources import Input, gather_inputs
 from services.core.raster.table import parse_table
-from services.core.records import Asset, Band, MaskKind, Scene
+from services.core.records import Asset, Band, MaskKind, Naming, Scene
 from services.core.storage.files import file_sha256
 
 Fetch = Callable[[str], Path]
@@ -75,6 +76,7 @@ def open_scene(sources: Sequence[str], *, options: OpenOptions | None = None, fe
         id=f"{_slug(gathered.title)}-{digest[:_DIGEST_CHARS]}",
         title=gathered.title,
         source=gathered.source,
+        naming=_naming(sources, options),
         digest=digest,
         assets=assets,
         bands=bands,
@@ -86,6 +88,16 @@ def open_scene(sources: Sequence[str], *, options: OpenOptions | None = None, fe
         acquired_at=(table.acquired_at if table else None) or heard.acquired_at,
         geometry=geometry,
         bbox=bbox,
+    )
+
+
+def _naming(sources: Sequence[str], options: OpenOptions) -> Naming:
+    return Naming(
+        paths=tuple(public_href(absolute(path)) for path in sources),
+        bands=tuple((name, public_href(absolute(path))) for name, path in options.bands.items()),
+        names=tuple(options.names),
+        crs=options.crs,
+        bounds=options.bounds,
     )
 
 
