@@ -95,8 +95,21 @@ def file_sha256(path: Path) -> str:
         ObjectNotFoundError, StorageRefusedError, StorageUnavailableError: It cannot be opened and read now.
     """
     with local_errors(str(path)), path.open("rb") as file:  # opened in any case: a file that may not be read is told
-        seen = os.fstat(file.fileno())
-        return _sha256_of(path, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
+        return _sha256_of(path, _state(os.fstat(file.fileno())))
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """What differs, without a look at its bytes, when something has written to a file or put another in its place.
+
+    Raises:
+        ObjectNotFoundError, StorageRefusedError, StorageUnavailableError: It cannot be told now.
+    """
+    with local_errors(str(path)):
+        return _state(path.stat())
+
+
+def _state(seen: os.stat_result) -> tuple[int, ...]:
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 def forget_digests() -> None:
