@@ -20,7 +20,7 @@ from services.core.strips import Strips
 STATES = ("computed", "empty", "masked")
 COMPUTED, EMPTY, MASKED = range(3)
 #: Part of every unit's key: raised when equal work would leave other bytes than before.
-UNIT_FORMAT = 3
+UNIT_FORMAT = 4
 
 
 @dataclass(slots=True, kw_only=True)

@@ -91,7 +91,7 @@ def _work(lanes: Lanes, worker: str, may_go_on: Callable[[], bool]) -> None:
 def _finish(lanes: Lanes, worker: str, unit: PlannedUnit, bench: SceneBench) -> None:
     started = time.perf_counter()
     block = compute_unit(lanes.job, unit, bench)
-    bench.check_unchanged()  # a file replaced meanwhile must not leave its pixels under the old one's name
+    bench.reader.check_unchanged()  # a file replaced meanwhile must not leave its pixels under the old one's name
     data = block.encode()
     sha256 = hashlib.sha256(data).hexdigest()
     object_key = unit_object_key(unit.key, sha256)

@@ -1,12 +1,14 @@
 """Compute one unit: walk its windows, gather answers, mask what is damaged and say why."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
 
-from services.core.errors import UnanswerableError, UnreadableSceneError
-from services.core.flow.execute import compute, walk
+from services.core.errors import StorageUnavailableError, UnanswerableError, UnreadableSceneError
+from services.core.flow.execute import walk
+from services.core.flow.flow import Flow
 from services.core.flow.predict import pick_class
 from services.core.flow.schedule import build_schedule
 from services.core.flow.tile import Bench, Tile
@@ -17,15 +19,16 @@ from services.core.records import PlannedUnit
 from services.core.scene_bench import SceneBench
 from services.core.unit import COMPUTED, EMPTY, MASKED, UnitBlock
 from services.core.watched_bench import WatchedBench
+from services.inference.hidden import Piece, TolerantBench, find_unreadable, leave_out
 
 #: What masks the tiles it is met in, and no others.
 HIDES_TILES = (UnreadableSceneError, UnanswerableError)
 
-Piece = tuple[Window, Window]  #: (window of the tile grid, window of the flow's layer)
-
 
 def compute_unit(job: Job, unit: PlannedUnit, bench: SceneBench) -> UnitBlock:
     """All tiles of a unit. What hides a tile, a damaged block or numbers beyond the network, masks it and no other.
+
+    Where nothing is masked, the bytes are those of a unit that nothing ever disturbed; and every chip counts once.
 
     Raises:
         RetryableError: The scene could not be reached; nothing is known about its tiles.
@@ -35,30 +38,63 @@ def compute_unit(job: Job, unit: PlannedUnit, bench: SceneBench) -> UnitBlock:
     try:
         return compute_pieces(job, unit, pieces, bench)
     except HIDES_TILES:
-        bench.check_files()
-        # It is somewhere in here: find out tile by tile where.
-        block, watched = _blank(job, unit), WatchedBench(bench, job.contract)
-        for tiles, _ in pieces:
-            for one, window in job.plan.split(tiles):
-                _try_tile(job, block, one, window, watched)
-        return _counted(job, block, watched)
+        unreadable = find_unreadable(job, pieces, bench.reader)
+    try:
+        return _compute_around(job, unit, pieces, unreadable, bench)
+    except UnreadableSceneError as exc:
+        raise StorageUnavailableError(
+            f"{job.scene.title} can be read at one moment and not at the next; look at its disk, and try again later"
+        ) from exc
 
 
 def compute_pieces(job: Job, unit: PlannedUnit, pieces: list[Piece], bench: Bench) -> UnitBlock:
     """The tiles of some windows of a unit, the rest blank; a damaged block of the file stops it."""
     block, watched = _blank(job, unit), WatchedBench(bench, job.contract)
-    schedule = build_schedule(job.flow, [window for _, window in pieces])
-    for (tiles, _), tile in zip(pieces, walk(schedule, watched), strict=True):
+    for tiles, tile in _walk(job.flow, pieces, watched):
         _store(job, block, tiles, tile)
     return _counted(job, block, watched)
 
 
-def _try_tile(job: Job, block: UnitBlock, tiles: Window, window: Window, bench: Bench) -> None:
-    try:
-        _store(job, block, tiles, compute(job.flow, window, bench))
-    except HIDES_TILES as exc:
-        block.state[tiles.row_off - block.row_start, tiles.col_off] = MASKED
-        block.reasons[f"{tiles.row_off},{tiles.col_off}"] = _placeless(str(exc), job)
+def _compute_around(
+    job: Job, unit: PlannedUnit, pieces: list[Piece], unreadable: dict[Window, str], bench: SceneBench
+) -> UnitBlock:
+    """All tiles but those that cannot be read; what hangs on a chip without an answer is masked."""
+    block, tolerant = _blank(job, unit), TolerantBench(bench, job.contract)
+    for one, reason in unreadable.items():
+        _mask(job, block, one, reason)
+    flow = job.flow.chip_by_chip() if unreadable else job.flow
+    for tiles, tile in _walk(flow, leave_out(job, pieces, unreadable), tolerant):
+        lost = [] if tolerant.reason is None else _unanswered(job, tiles, tile)
+        if lost != [tiles]:
+            _store(job, block, tiles, tile)
+        for one in lost:
+            _mask(job, block, one, str(tolerant.reason))
+    return _counted(job, block, tolerant)
+
+
+def _walk(flow: Flow, pieces: list[Piece], bench: Bench) -> Iterator[tuple[Window, Tile]]:
+    """Each piece's window of the tile grid, and what the flow says there."""
+    schedule = build_schedule(flow, [window for _, window in pieces])
+    return zip((tiles for tiles, _ in pieces), walk(schedule, bench), strict=True)
+
+
+def _unanswered(job: Job, tiles: Window, tile: Tile) -> list[Window]:
+    """Those of a piece's tiles that hang on a chip without an answer."""
+    lost = np.isnan(tile.data).any(axis=0)
+    if not job.plan.on_tiles:
+        return [tiles] if lost.any() else []
+    return [
+        Window(row_off=tiles.row_off + row, col_off=tiles.col_off + col, height=1, width=1)
+        for row, col in np.argwhere(lost).tolist()
+    ]
+
+
+def _mask(job: Job, block: UnitBlock, tile: Window, reason: str) -> None:
+    row, col = tile.row_off - block.row_start, tile.col_off
+    block.state[row, col] = MASKED
+    block.valid_fraction[row, col] = 0
+    block.answers[:, row, col] = 0
+    block.reasons[f"{tile.row_off},{tile.col_off}"] = _placeless(reason, job)
 
 
 def _counted(job: Job, block: UnitBlock, watched: WatchedBench) -> UnitBlock:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+from services.core.errors import StorageUnavailableError
 from services.core.grid import TileGrid
 from services.core.log import get_logger
 from services.core.names import prepared_key, scene_cog_key, tile_index_key
 from services.core.product.tile_table import write_tile_index
+from services.core.proven_reader import ProvenReader
 from services.core.raster.open import OpenOptions, open_scene
-from services.core.raster.read import SceneReader, block_cache
+from services.core.raster.read import block_cache
 from services.core.raster.write_scene import write_scene_cog
 from services.core.records import Scene
 from services.core.scenes import STORE_SCHEME, asset_opener, bands_in_one_file, prepared
@@ -50,9 +52,12 @@ def _write_copy(site: Site, scene: Scene, progress: Callable[[float], None] | No
         path = folder / "scene.tif"
         with (
             block_cache(CACHE_BYTES),
-            SceneReader(scene, scene.bands, open_asset=asset_opener(site.store, site.settings)) as reader,
+            ProvenReader(scene, scene.bands, open_asset=asset_opener(site.store, site.settings)) as reader,
         ):
+            before = reader.file_states()
             write_scene_cog(reader, scene, path, progress=progress)
+            if reader.file_states() != before:  # what was read may be neither the old pixels nor the new
+                raise StorageUnavailableError(f"{scene.title} was written to while it was copied; try again")
         made = open_scene([str(path)], options=OpenOptions(), fetch=None)
         key = scene_cog_key(scene.digest)
         site.store.put_file(key, path)

@@ -1,6 +1,7 @@
 """`POST /infer` and lineage: the pixels of a run's map, and nothing that a request names is ever opened."""
 
 import base64
+import errno
 import io
 import threading
 from collections.abc import Iterator
@@ -17,15 +18,18 @@ from services.api.infer import top_class
 from services.api.options import ApiOptions
 from services.core.area import Area
 from services.core.boxes import BBox
+from services.core.errors import UnreadableSceneError
 from services.core.grid import Window
 from services.core.ingest import ingest_scene
 from services.core.job import JobRequest
 from services.core.lineage import trace_pixel
 from services.core.model.package import ModelPackage, shipped_package
 from services.core.raster.open import OpenOptions
+from services.core.raster.read import SceneReader
 from services.core.records import Product, Run, Scene
 from services.core.settings import Settings
 from services.core.site import Site, open_site
+from services.core.storage import files
 from services.inference.runs import complete, start_run
 from tests.asgi import call
 from tests.catalogs import run as run_record
@@ -128,6 +132,25 @@ def test_a_classification_answers_with_the_tiles_of_the_map(site, app, tmp_path)
         expected = dataset.read(1)[cells_of(answer, 1)]
     np.testing.assert_array_equal(decode(answer["picture"]), expected)
     assert sum(each["probability"] for each in answer["classes"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_disk_that_fails_is_no_damaged_scene(site, app, scene, monkeypatch):
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "brightness"}
+    expected, read, left = call(app, "POST", "/infer", json=body).json(), SceneReader.read, iter([True, True])
+
+    def fail_once(reader, window):
+        if next(left, False):
+            raise UnreadableSceneError("landsat.tif is damaged")
+        return read(reader, window)
+
+    def away(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(SceneReader, "read", fail_once)
+    with monkeypatch.context() as disk:
+        disk.setattr(files.hashlib, "file_digest", away)
+        assert call(app, "POST", "/infer", json=body).status_code == 503
+    assert call(app, "POST", "/infer", json=body).json()["classes"] == expected["classes"]
 
 
 @pytest.mark.parametrize(("levels", "said"), [((10, 60), "dark"), ((10, 200), "bright"), ((200, 10), "bright")])

@@ -1,5 +1,6 @@
 """`python -m services.tiler`: the analysis-ready copy changes where pixels are read from, and nothing else."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,13 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
+from services.core.errors import ObjectNotFoundError, StorageUnavailableError, UnreadableSceneError
+from services.core.ingest import ingest_scene
+from services.core.raster.open import OpenOptions
+from services.core.raster.read import SceneReader
+from services.core.site import open_site
+from services.core.storage import files
+from services.tiler.prepare import prepare_scene
 from tests.rasters import write_raster
 from tests.scenes import Look, damage_block, make_pixels, write_landsat, write_scene
 
@@ -133,6 +141,54 @@ def test_a_damaged_scene_is_refused_by_the_tiler_and_leaves_no_copy(installation
     assert answer.code == 65
     assert str(path) in answer.sentence
     assert not list((installation.folder / "home").rglob("scene.json"))
+
+
+@pytest.fixture
+def site(installation):
+    with open_site(installation.settings()) as opened:
+        yield opened
+
+
+def test_a_file_that_changes_while_it_is_tiled_leaves_no_copy(site, scene):
+    ingested = ingest_scene(site, [str(scene)], OpenOptions())
+    with pytest.raises(ObjectNotFoundError, match="has changed since it was ingested"):
+        prepare_scene(site, ingested, tile_px=64, progress=lambda done: done == 1 or flip_a_byte(scene))
+    assert list(site.store.list("")) == []
+
+
+def test_a_file_that_was_another_for_a_moment_while_it_was_tiled_leaves_no_copy(site, scene):
+    ingested, before = ingest_scene(site, [str(scene)], OpenOptions()), scene.read_bytes()
+    with pytest.raises(StorageUnavailableError, match="was written to while it was copied"):
+        prepare_scene(site, ingested, tile_px=64, progress=lambda _done: flip_a_byte(scene))
+    assert (list(site.store.list("")), scene.read_bytes()) == ([], before)
+
+
+def test_a_disk_that_fails_for_a_moment_is_no_damage_to_the_tiler(site, scene, monkeypatch):
+    ingested, read, left = ingest_scene(site, [str(scene)], OpenOptions()), SceneReader.read_stored, iter([True])
+
+    def fail_once(reader, window):
+        if next(left, False):
+            raise UnreadableSceneError(f"{scene} is damaged")
+        return read(reader, window)
+
+    monkeypatch.setattr(SceneReader, "read_stored", fail_once)
+    assert prepare_scene(site, ingested, tile_px=64).assets[0].href.startswith("store:")
+
+
+def test_a_disk_that_fails_while_a_scene_is_tiled_is_something_to_try_again(site, scene, monkeypatch):
+    ingested = ingest_scene(site, [str(scene)], OpenOptions())
+
+    def fail(_reader, _window):
+        monkeypatch.setattr(files.hashlib, "file_digest", away)
+        raise UnreadableSceneError(f"{scene} is damaged")
+
+    def away(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(SceneReader, "read_stored", fail)
+    with pytest.raises(StorageUnavailableError, match="Input/output error"):
+        prepare_scene(site, ingested, tile_px=64)
+    assert list(site.store.list("")) == []
 
 
 def test_lineage_through_the_tilers_copy_names_the_files_that_the_bands_came_from(installation, tmp_path):

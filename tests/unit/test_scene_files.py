@@ -7,15 +7,19 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
 
-from services.core.errors import ObjectNotFoundError, StorageUnavailableError
+from services.core.errors import ObjectNotFoundError, StorageUnavailableError, UnreadableSceneError
+from services.core.grid import Window
+from services.core.proven_reader import ProvenReader
 from services.core.raster.open import open_scene
-from services.core.raster.read import OpenAsset
+from services.core.raster.read import OpenAsset, SceneReader
 from services.core.records import Asset
-from services.core.scene_bench import SceneBench
 from services.core.scenes import asset_opener, cache_folder, fetcher
 from services.core.settings import Settings
 from services.core.storage import files, open_store
@@ -64,21 +68,48 @@ def test_a_file_of_the_same_size_with_other_bytes_is_not_read(masked: Asset, ope
         open_asset(masked)
 
 
+def fail(*_: object) -> str:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def damage_once(monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+    """Let GDAL find damage where there is none, in some reads."""
+    left, read = iter(range(times)), SceneReader._read_stored
+
+    def read_stored(self: SceneReader, window: Window) -> list[NDArray[Any]]:
+        if next(left, None) is not None:
+            raise UnreadableSceneError("scene.tif is damaged")
+        return read(self, window)
+
+    monkeypatch.setattr(SceneReader, "_read_stored", read_stored)
+
+
+WINDOW = Window(row_off=0, col_off=0, height=8, width=8)
+
+
+def test_what_fails_for_a_moment_is_read_once_more(
+    tmp_path: Path, open_asset: OpenAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = open_scene([str(write_scene(tmp_path / "scene.tif"))])
+    with ProvenReader(scene, scene.bands, open_asset=open_asset) as reader:
+        expected = reader.read_stored(WINDOW)
+        damage_once(monkeypatch, times=1)
+        np.testing.assert_array_equal(reader.read_stored(WINDOW), expected)
+        damage_once(monkeypatch, times=2)
+        with pytest.raises(UnreadableSceneError):
+            reader.read_stored(WINDOW)
+
+
 def test_damage_is_blamed_on_a_file_only_where_its_bytes_are_those_that_were_ingested(
     tmp_path: Path, open_asset: OpenAsset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = open_scene([str(write_scene(tmp_path / "scene.tif"))])
-    bench = SceneBench(scene, scene.bands, open_asset=open_asset)
-    bench.check_files()
-
-    def fail(*_: object) -> str:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(files.hashlib, "file_digest", fail)
-    bench.check_files()  # once is enough
-    again = SceneBench(scene, scene.bands, open_asset=open_asset)
-    with pytest.raises(StorageUnavailableError, match="Input/output error"):
-        again.check_files()
+    with ProvenReader(scene, scene.bands, open_asset=open_asset) as reader:
+        reader.check_files()
+        monkeypatch.setattr(files.hashlib, "file_digest", fail)
+        damage_once(monkeypatch, times=1)
+        with pytest.raises(StorageUnavailableError, match="Input/output error"):
+            reader.read_stored(WINDOW)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ Adapting an old function is one line: `flow.apply(f, label="despeckle", revision
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -145,6 +145,12 @@ class Flow:
     def argmax(self) -> "Flow":
         """The likeliest class of each pixel."""
         return self.then(Argmax())
+
+    def chip_by_chip(self) -> "Flow":
+        """The same layer, its blended chips asked for one by one: whatever tiles are wanted, each is computed once."""
+        if not isinstance(self.operator, BlendTiles):
+            return self
+        return replace(self, operator=replace(self.operator, _singly=True))
 
     def _normalisation(self, contract: Contract) -> Normalisation:
         if len(self.layer.bands) != len(contract.bands):

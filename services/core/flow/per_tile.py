@@ -5,6 +5,7 @@ docs/decisions/0005 says why, and what happens at the scene's edges.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -126,6 +127,7 @@ class BlendTiles:
     classes: tuple[str, ...]
     shape: tuple[int, int]  #: (rows, cols) of tiles
     across: int  #: tiles along one side of a chip
+    _singly: bool = False  #: ask for chips one by one: slower, but shared by any windows
     name: ClassVar[str] = "blend-tiles"
     version: ClassVar[int] = 2
 
@@ -133,19 +135,22 @@ class BlendTiles:
         return Layer(bands=(*self.classes, "valid_fraction"), shape=self.shape, step=inputs[0].step)
 
     def needs(self, out: Window, inputs: tuple[Layer, ...]) -> tuple[Need, ...]:
-        """Columns of chips, so that neighbouring windows share them."""
+        """Columns of chips, so that neighbouring windows of the same rows share them."""
         (rows, cols), before = inputs[0].shape, self.across - 1
         top, bottom = max(out.row_off - before, 0), min(out.row_end, rows)
         left, right = max(out.col_off - before, 0), min(out.col_end, cols)
-        return tuple((0, Window(row_off=top, col_off=col, height=bottom - top, width=1)) for col in range(left, right))
+        height = 1 if self._singly else bottom - top
+        places = product(range(left, right), range(top, bottom, height))
+        return tuple((0, Window(row_off=row, col_off=col, height=height, width=1)) for col, row in places)
 
     def compute(self, out: Window, tiles: tuple[Tile, ...], bench: Bench) -> Tile:
         del bench
         count, across = len(self.classes), self.across
-        chips = np.concatenate([tile.data for tile in tiles], axis=2)  # (K + cells, rows, cols) of chips
-        first = tiles[0].window
-        held = Window(row_off=first.row_off, col_off=first.col_off, height=first.height, width=len(tiles))
-        usable = sum(chips[count:]) / across**2  # one by one: a reduction would take another order for a single chip
+        held = tiles[0].window.hull(tiles[-1].window)
+        chips = np.empty((len(tiles[0].data), *held.shape), np.float32)  # (K + cells, rows, cols) of chips
+        for tile in tiles:
+            chips[:, *tile.window.within(held)] = tile.data
+        usable = np.asarray(sum(chips[count:])) / across**2  # one by one: a reduction would order a single chip's anew
         total = np.zeros((count, *out.shape), np.float32)
         weight, fraction = np.zeros(out.shape, np.float32), np.zeros(out.shape, np.float32)
         for cell in reversed(range(across**2)):  # row-major over the chips of a tile: every tile adds them in one order

@@ -76,7 +76,7 @@ class Plan:
         return _windows(self.grid, tiles, self.batch_cols, on_tiles=self.on_tiles)
 
     def split(self, tiles: Window) -> Iterator[tuple[Window, Window]]:
-        """The same tile by tile: what a unit falls back to when a block of its scene is damaged."""
+        """The same tile by tile: how a unit is computed around a damaged block of its scene."""
         return _one_by_one(self.grid, tiles, on_tiles=self.on_tiles)
 
     def summary(self) -> dict[str, Any]:

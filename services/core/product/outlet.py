@@ -6,7 +6,6 @@ looks for it first, and a prefix without one is not a product.
 """
 
 import errno
-import fcntl
 import os
 import secrets
 import shutil
@@ -22,11 +21,10 @@ from services.core.settings import Settings
 from services.core.storage import ObjectStore, open_store
 from services.core.storage.files import local_errors, sync_path
 from services.core.storage.keys import is_s3, parse_path
+from services.core.storage.parts import lock
 
 _PROBE = "swath-probe"
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
-#: What network file systems answer to flock() on a folder: there, the run's claim in the ledger must do.
-_LOCKLESS = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class Outlet(Protocol):
@@ -161,12 +159,9 @@ def _claimed(partial: Path) -> Iterator[None]:
 
 def _lock(handle: int, partial: Path) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)  # where there are no locks, the run's claim in the ledger must do
     except BlockingIOError as exc:
         raise RunClaimedError(f"another process is publishing into {partial.parent} this very run; try later") from exc
-    except OSError as exc:
-        if exc.errno not in _LOCKLESS:
-            raise
     if not partial.is_dir() or not os.path.samestat(os.fstat(handle), partial.stat()):
         raise RunClaimedError(f"another process has just published this run into {partial.parent}; try again")
 

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ from services.core.errors import (
     StorageUnavailableError,
     SwathError,
 )
-from services.core.storage.keys import PART_PREFIX, check_key, check_prefix, is_key
+from services.core.storage.keys import check_key, check_prefix, is_key
+from services.core.storage.parts import own_part
 from services.core.storage.reader import RangeReader, changed_under_reader
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -77,17 +77,13 @@ def atomic_file(path: Path, *, durable: bool) -> Iterator[BinaryIO]:
         durable: Wait until file and name are on the disk: for what a database row will promise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f"{PART_PREFIX}{secrets.token_hex(8)}"  # same folder: a rename never crosses a mount
-    try:
-        with part.open("xb") as file:
+    with own_part(path.parent) as part:  # same folder: a rename never crosses a mount
+        with part.open("r+b") as file:
             yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     if durable:
         sync_path(path.parent)
 
@@ -99,8 +95,21 @@ def file_sha256(path: Path) -> str:
         ObjectNotFoundError, StorageRefusedError, StorageUnavailableError: It cannot be opened and read now.
     """
     with local_errors(str(path)), path.open("rb") as file:  # opened in any case: a file that may not be read is told
-        seen = os.fstat(file.fileno())
-        return _sha256_of(path, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
+        return _sha256_of(path, _state(os.fstat(file.fileno())))
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """What differs, without a look at its bytes, when something has written to a file or put another in its place.
+
+    Raises:
+        ObjectNotFoundError, StorageRefusedError, StorageUnavailableError: It cannot be told now.
+    """
+    with local_errors(str(path)):
+        return _state(path.stat())
+
+
+def _state(seen: os.stat_result) -> tuple[int, ...]:
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 def forget_digests() -> None:
