@@ -262,6 +262,7 @@ def test_a_scene_that_the_catalog_knows_is_planned_by_its_id_and_told_with_its_f
         (("absent.tif", "--model", "brightness"), "absent.tif"),
         (("SCENE", "--model", "nosuch"), "nosuch"),
         (("SCENE", "--model", "brightness", "--bbox", "1,2"), "--bbox 1,2"),
+        (("SCENE", "--model", "brightness", "--bbox", "-78.8,35.7,-78.6,35.9"), "is outside"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_in_one_sentence_and_leaves_no_run(installation, scene, words, said):
