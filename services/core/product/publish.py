@@ -85,6 +85,7 @@ def publish(
         files = {name: read_facts(folder / name) for name in (MAP, TILES)}
         earlier = _published(outlet, run_id, files)
         if earlier is not None and not verify_files(standing := earlier.product(href), settings):
+            outlet.tidy(run_id)
             return standing
         files[STATISTICS] = read_facts(folder / STATISTICS)
         manifest = _write_documents(spec, coverage, files, folder)
