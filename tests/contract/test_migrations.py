@@ -66,9 +66,13 @@ def test_rows_of_every_earlier_revision_survive_the_way_up(catalog_url: str, rev
         assert Ledger(catalog).claim_unit("run-2", "worker") == catalogs.plan(2)[0]
 
 
-def test_results_with_masked_tiles_get_names_of_their_own(catalog_url: str) -> None:
+@pytest.mark.parametrize(("state", "lost", "pending"), [("published", 1, 0), ("failed", 0, 1)])
+def test_results_with_masked_tiles_get_names_of_their_own(
+    catalog_url: str, state: str, lost: int, pending: int
+) -> None:
     old = database_at(catalog_url, "0003")
     old.write(fill)
+    old.write(lambda conn: conn.execute(text("UPDATE runs SET state = :state"), {"state": state}))
     holed, replaced = catalogs.plan(2)
     rows = [(holed, catalogs.result(holed, masked=2), 2), (replaced, catalogs.result(replaced), 1)]
     for unit, result, masked_then in rows:
@@ -81,7 +85,7 @@ def test_results_with_masked_tiles_get_names_of_their_own(catalog_url: str) -> N
     with open_catalog(catalog_url) as catalog:
         ledger = Ledger(catalog)
         assert ledger.results("run-1") == [(holed, catalogs.result(holed, masked=2))]
-        assert ledger.lost("run-1") == 1
+        assert (ledger.lost("run-1"), ledger.pending("run-1")) == (lost, pending)
         assert ledger.create_run(catalogs.run("run-2"), catalogs.plan(2)).units_done == 1
 
 

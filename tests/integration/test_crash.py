@@ -291,6 +291,21 @@ def test_a_run_with_units_missing_is_not_assembled(installation, long_scene):
     assert query(installation, "SELECT state FROM runs") == [("running",)]
 
 
+def test_a_done_unit_without_a_result_is_computed_again(installation, scene):
+    run_id = installation.run(scene).json["run_id"]
+    for statement in (
+        "DELETE FROM products",
+        "UPDATE runs SET state = 'failed'",
+        "UPDATE units SET result_key = NULL",  # as schema 0004 left them where a later run had better ones
+        "DELETE FROM unit_results",
+    ):
+        query(installation, statement)
+    assembled = installation.module("services.inference", "assemble", "--run", run_id)
+    answer = installation.swath("resume", run_id, "--json")
+    assert (assembled.code, answer.code) == (75, 0)
+    assert answer.json["tiles"]["computed"] == answer.json["tiles"]["planned"]
+
+
 def test_a_shard_that_does_not_exist_is_refused(installation, long_scene):
     (answer,) = shards(installation, planned(installation, long_scene), 3, count=3)
     assert answer.code == 65
