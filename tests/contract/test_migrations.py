@@ -1,15 +1,16 @@
 """Migrations: up from empty and from every revision, with rows in it, on both databases; and never a step too far."""
 
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from services.core.catalog import tables
+from services.core.catalog import schema, tables
 from services.core.catalog.catalog import open_catalog
 from services.core.catalog.database import Database, insert_into, parse_url
 from services.core.catalog.ledger import Ledger
@@ -17,6 +18,7 @@ from services.core.catalog.rows import document
 from services.core.catalog.schema import stored_revision, upgrade
 from services.core.errors import ConfigError
 from tests import catalogs
+from tests.postgres import PostgresServer
 
 pytest_plugins = ["tests.postgres"]
 
@@ -149,6 +151,22 @@ def test_four_processes_open_one_empty_database_together(catalog_url: str) -> No
 
     with open_catalog(catalog_url) as catalog:
         assert len(catalog.refusals()) == 4
+
+
+@pytest.mark.postgres
+def test_another_process_that_migrates_is_waited_for_longer_than_for_any_other_answer(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.new_database()
+    monkeypatch.setattr("services.core.catalog.patient.PatientConnection.silence_s", 1.0)
+    with psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT pg_advisory_lock(%s)", [schema._ADVISORY_LOCK])
+        opening = pool.submit(open_catalog, url, patience_s=0.1)
+        with pytest.raises(TimeoutError):
+            opening.result(timeout=2)
+        other.execute("SELECT pg_advisory_unlock(%s)", [schema._ADVISORY_LOCK])
+        with opening.result(timeout=60) as catalog:
+            assert catalog.database.read(lambda conn: conn.connection.driver_connection.silence_s) == 1.0
 
 
 def test_foreign_keys_are_checked_after_the_migration(catalog_url: str) -> None:
