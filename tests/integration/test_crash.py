@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from services.core.site import open_site
+from services.inference.plan import Choice, plan_for_shards
 from tests.processes import Answer, Installation, finish, kill, wait_until
 from tests.scenes import Look, write_scene
 
@@ -253,6 +255,15 @@ def test_a_scene_that_the_catalog_knows_is_planned_by_its_id_and_told_with_its_f
     run = installation.last_run()
     assert (answer.json["run_id"], run.scene_id) == (run.id, scene_id)
     assert run.command == f"swath run {shlex.join(words)} --model brightness --tile-px 64"
+
+
+def test_a_folder_that_is_called_like_an_id_is_planned_as_a_folder(settings, tmp_path, monkeypatch):
+    write_scene(tmp_path / "aster-2024050112" / "B03.tif", Look(names=("",)))
+    monkeypatch.chdir(tmp_path)
+    with open_site(settings) as site:
+        by_name = plan_for_shards(site, "aster-2024050112", Choice(model="brightness"))
+        by_id = plan_for_shards(site, by_name.run.scene_id, Choice(model="brightness"))
+    assert by_id.run.scene_id == by_name.run.scene_id
 
 
 @pytest.mark.parametrize(
