@@ -128,7 +128,7 @@ def _write_answers(spec: ProductSpec, blocks: Iterable[UnitBlock], folder: Path)
     # pyarrow, shapely and GDAL take 0.3 s to import; `swath --help` and check_out do without.
     from services.core.product.class_map import map_parts, plan_map, tile_classes
     from services.core.product.tile_table import TileTable
-    from services.core.raster.read import block_cache
+    from services.core.raster.cache import block_cache
     from services.core.raster.write import MapWriter
 
     count, counts = CoverageCount(spec), Tally(spec.contract).counts
