@@ -40,8 +40,8 @@ from services.core.job import Job, JobRequest, plan_job
 from services.core.model.backends import Backend
 from services.core.model.contract import Contract, ModelClass, Remedies
 from services.core.model.package import ModelPackage
+from services.core.raster.cache import block_cache
 from services.core.raster.place import window_of_bbox
-from services.core.raster.read import block_cache
 from services.core.records import Scene
 from services.core.scene_bench import SceneBench
 from services.core.scenes import asset_opener, prepared

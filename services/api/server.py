@@ -20,7 +20,7 @@ from services.api.options import ApiOptions
 from services.api.runtime import Runtime, Served
 from services.core.errors import ConfigError
 from services.core.log import get_logger
-from services.core.raster.read import block_cache
+from services.core.raster.cache import block_cache
 from services.core.settings import Settings
 from services.core.site import Site
 

@@ -98,7 +98,7 @@ def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
         started = time.perf_counter()
         task = take_up(site, site.catalog.run(run_id).id)
         damage = take_back_damage(site, task) if site.catalog.find_product(task.run.id) is not None else None
-        if site.ledger.pending(task.run.id) or (damage is not None and damage.units):
+        if site.ledger.pending(task.run.id) or site.ledger.lost(task.run.id):
             check_sources(site, task)  # first: a whole product stays published where nothing can be computed again
         if damage is not None:
             check_same_work(site, task)

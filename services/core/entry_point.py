@@ -5,12 +5,13 @@ Nothing heavy is imported before the first line runs: until then a SIGTERM is lo
 
 import argparse
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from services.core.errors import RequestError, RetryableError, SwathError
 from services.core.extras import not_installed
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 #: What hides the others when several are joined: a bug, then what fails every scene, then a refusal, then a delay.
 _WORST_FIRST = (1, 78, 65, 75, 0)
 
+#: A value, never an option of ours; argparse knows it for one only where the whole word is a plain number.
+_BELOW_ZERO = re.compile(r"-[\d.]")
+
 
 def worst_code(codes: Iterable[int]) -> int:
     """The exit code of several things done; 0 of none."""
@@ -28,11 +32,30 @@ def worst_code(codes: Iterable[int]) -> int:
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Refuses arguments as the `swath` command does: one sentence, and the exit code of a request without sense."""
+    """Reads arguments as the `swath` command does, and refuses them so: one sentence, and a code that says no sense."""
+
+    def parse_known_args(  # type: ignore[override]  # without typeshed's overloads by namespace
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """See argparse, whose `parse_args` calls this; an option may have a value such as `-78.8,35.7,-78.6,35.9`."""
+        return super().parse_known_args(_joined(sys.argv[1:] if args is None else args), namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and leave."""
         self.exit(RequestError.exit_code, f"swath: {message}; see `{self.prog} --help`\n")
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--option -1,2` as `--option=-1,2`; what comes behind `--` stays as it is."""
+    joined: list[str] = []
+    for at, word in enumerate(words):
+        if word == "--":
+            return [*joined, *words[at:]]
+        if joined and re.fullmatch("--[^=]+", words[at - 1]) and _BELOW_ZERO.match(word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def run_entry_point(name: str, work: "Callable[[Settings], None]") -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from services.core.errors import ObjectNotFoundError, RequestError, StorageUnavailableError
-from services.core.names import prepared_key, public_href
+from services.core.names import prepared_key, public_href, scene_cog_key
 from services.core.raster.href import shown_href
 from services.core.records import Asset, Band, Scene
 from services.core.settings import Settings
@@ -172,23 +172,41 @@ def _changed(href: str) -> ObjectNotFoundError:
 
 
 def prepared(scene: Scene, store: ObjectStore, *, proven: bool = True) -> Scene:
-    """The tiler's version of a scene where there is one: equal pixels, so the digest stays; else the scene itself.
+    """The scene as read from the tiler's copy where there is one: equal pixels, so the digest stays; else as it is.
+
+    Scenes of one digest share the copy, and its record names the one that was tiled first: only files are taken of it.
 
     Args:
         scene: As it was ingested.
         store: Of the installation.
         proven: Read the copy, once in a process, and compare its digest; False: only its size, where no pixel matters.
     """
+    copy = _recorded_copy(scene, store)
+    if copy is None or not _is_whole(copy, store, proven=proven):
+        return scene
+    return scene.model_copy(update={"assets": (copy,), "bands": bands_in_one_file(scene)})
+
+
+def _recorded_copy(scene: Scene, store: ObjectStore) -> Asset | None:
+    """What the tiler wrote down of its copy; None: nothing, or nothing that is of use here."""
     try:
         ready = Scene.model_validate_json(store.get(prepared_key(scene.digest)))
         (copy,) = ready.assets
-        key = copy.href.removeprefix(STORE_SCHEME)
-        whole = ready.bands == bands_in_one_file(scene) and store.size(key) == copy.size_bytes
+    except (ObjectNotFoundError, ValueError):  # ValueError: torn, or written by a Swath that tells more
+        return None
+    usable = copy.href == STORE_SCHEME + scene_cog_key(scene.digest) and ready.bands == bands_in_one_file(scene)
+    return copy if usable else None
+
+
+def _is_whole(copy: Asset, store: ObjectStore, *, proven: bool) -> bool:
+    key = copy.href.removeprefix(STORE_SCHEME)
+    try:
+        whole = store.size(key) == copy.size_bytes
         if whole and proven:
-            whole = _stored_sha256(store, key, copy.size_bytes) == copy.sha256  # type: ignore[arg-type]  # no store has __eq__
+            return _stored_sha256(store, key, copy.size_bytes) == copy.sha256  # type: ignore[arg-type]  # no store has __eq__
     except ObjectNotFoundError:
-        return scene
-    return ready if whole else scene
+        return False
+    return whole
 
 
 def bands_in_one_file(scene: Scene) -> tuple[Band, ...]:

@@ -84,7 +84,7 @@ def _assemble(site: Site, task: Task, worker: str, stop: threading.Event) -> Pro
 
     The claim may be lost on the way, with a database that was away for longer than a lease: it is asked for once more.
     """
-    if missing := site.ledger.pending(task.run.id):
+    if missing := site.ledger.pending(task.run.id) + site.ledger.lost(task.run.id):
         raise UnitsPendingError(
             f"{missing} units of run {task.run.id} are not done yet; wait for its workers, or compute them with: "
             f"{_resume(task)}"

@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from services.core.boxes import BBox
 from services.core.command import run_command
+from services.core.errors import ObjectNotFoundError
 from services.core.ingest import ingest_scene, naming_of
 from services.core.job import JobRequest
 from services.core.raster.open import OpenOptions
@@ -13,7 +15,7 @@ from services.core.site import Site
 from services.inference.runs import resolve_out, start_run
 from services.inference.task import Task
 
-#: A whole id, as `swath ingest` tells it. No file is called so by chance.
+#: A whole id, as `swath ingest` tells it; a folder may be called so by its date.
 _SCENE_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{10}")
 
 
@@ -66,5 +68,9 @@ def plan_for_shards(site: Site, named: str, choice: Choice) -> Task:
 
 def _scene(site: Site, named: str) -> Scene:
     if _SCENE_ID.fullmatch(named):
-        return site.catalog.scene(named)
+        try:
+            return site.catalog.scene(named)
+        except ObjectNotFoundError:
+            if not Path(named).exists():
+                raise
     return ingest_scene(site, [named], OpenOptions())

@@ -12,7 +12,8 @@ from services.core.job import Job
 from services.core.log import get_logger
 from services.core.model.backends import Backend
 from services.core.names import unit_object_key, unit_result_key
-from services.core.raster.read import OpenAsset, block_cache
+from services.core.raster.cache import block_cache
+from services.core.raster.read import OpenAsset
 from services.core.records import PlannedUnit, UnitResult
 from services.core.scene_bench import SceneBench
 from services.core.storage import ObjectStore

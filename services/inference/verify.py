@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.core.grid import TileGrid
-from services.core.raster.read import block_cache
+from services.core.raster.cache import block_cache
 from services.core.records import PlannedUnit, UnitResult
 from services.core.scene_bench import SceneBench
 from services.core.scenes import asset_opener

@@ -8,8 +8,8 @@ from services.core.log import get_logger
 from services.core.names import prepared_key, scene_cog_key, tile_index_key
 from services.core.product.tile_table import write_tile_index
 from services.core.proven_reader import ProvenReader
+from services.core.raster.cache import block_cache
 from services.core.raster.open import OpenOptions, open_scene
-from services.core.raster.read import block_cache
 from services.core.raster.write_scene import write_scene_cog
 from services.core.records import Scene
 from services.core.scenes import STORE_SCHEME, asset_opener, bands_in_one_file, prepared

@@ -357,7 +357,7 @@ def test_a_server_that_takes_a_question_and_never_answers_is_given_up(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_catalog(postgres.new_database(), patience_s=0.3) as catalog:
-        monkeypatch.setattr("services.core.catalog.patient.SILENCE_S", 0.5)
+        monkeypatch.setattr("services.core.catalog.patient.PatientConnection.silence_s", 0.5)
         with pytest.raises(DatabaseUnavailableError, match="does not answer"):
             catalog.database.read(lambda conn: conn.execute(text("SELECT pg_sleep(30)")).all())
         monkeypatch.undo()

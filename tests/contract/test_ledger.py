@@ -339,6 +339,21 @@ def test_only_a_published_run_is_opened_again(ledger: Ledger) -> None:
         ledger.reopen("run-2", "?")
 
 
+@pytest.mark.parametrize(("state", "done"), [(RunState.FAILED, 1), (RunState.PUBLISHED, 2)])
+def test_a_run_under_way_that_goes_on_has_no_unit_without_a_result(
+    catalog: Catalog, ledger: Ledger, state: RunState, done: int
+) -> None:
+    ledger.create_run(catalogs.run(), catalogs.plan(2))
+    finish_all(ledger, "run-1")
+    ledger.set_state("run-1", state)
+    lost = update(units).where(units.c.index == 1).values(result_key=None, key="9" * 64)  # as schema 0004 left some
+    catalog.database.write(lambda conn: conn.execute(lost))
+    planned = [catalogs.plan(1)[0], catalogs.plan(2)[1].model_copy(update={"key": "9" * 64})]
+
+    assert ledger.create_run(catalogs.run(), planned).units_done == done
+    assert ledger.pending("run-1") == 2 - done
+
+
 def test_two_processes_share_the_units_and_none_is_lost_or_done_twice(catalog_url: str, ledger: Ledger) -> None:
     ledger.create_run(catalogs.run(), catalogs.plan(200))
 

@@ -1,15 +1,16 @@
 """Migrations: up from empty and from every revision, with rows in it, on both databases; and never a step too far."""
 
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from services.core.catalog import tables
+from services.core.catalog import schema, tables
 from services.core.catalog.catalog import open_catalog
 from services.core.catalog.database import Database, insert_into, parse_url
 from services.core.catalog.ledger import Ledger
@@ -17,6 +18,7 @@ from services.core.catalog.rows import document
 from services.core.catalog.schema import stored_revision, upgrade
 from services.core.errors import ConfigError
 from tests import catalogs
+from tests.postgres import PostgresServer
 
 pytest_plugins = ["tests.postgres"]
 
@@ -66,9 +68,13 @@ def test_rows_of_every_earlier_revision_survive_the_way_up(catalog_url: str, rev
         assert Ledger(catalog).claim_unit("run-2", "worker") == catalogs.plan(2)[0]
 
 
-def test_results_with_masked_tiles_get_names_of_their_own(catalog_url: str) -> None:
+@pytest.mark.parametrize(("state", "lost", "pending"), [("published", 1, 0), ("failed", 0, 1)])
+def test_results_with_masked_tiles_get_names_of_their_own(
+    catalog_url: str, state: str, lost: int, pending: int
+) -> None:
     old = database_at(catalog_url, "0003")
     old.write(fill)
+    old.write(lambda conn: conn.execute(text("UPDATE runs SET state = :state"), {"state": state}))
     holed, replaced = catalogs.plan(2)
     rows = [(holed, catalogs.result(holed, masked=2), 2), (replaced, catalogs.result(replaced), 1)]
     for unit, result, masked_then in rows:
@@ -81,7 +87,7 @@ def test_results_with_masked_tiles_get_names_of_their_own(catalog_url: str) -> N
     with open_catalog(catalog_url) as catalog:
         ledger = Ledger(catalog)
         assert ledger.results("run-1") == [(holed, catalogs.result(holed, masked=2))]
-        assert ledger.lost("run-1") == 1
+        assert (ledger.lost("run-1"), ledger.pending("run-1")) == (lost, pending)
         assert ledger.create_run(catalogs.run("run-2"), catalogs.plan(2)).units_done == 1
 
 
@@ -145,6 +151,22 @@ def test_four_processes_open_one_empty_database_together(catalog_url: str) -> No
 
     with open_catalog(catalog_url) as catalog:
         assert len(catalog.refusals()) == 4
+
+
+@pytest.mark.postgres
+def test_another_process_that_migrates_is_waited_for_longer_than_for_any_other_answer(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.new_database()
+    monkeypatch.setattr("services.core.catalog.patient.PatientConnection.silence_s", 1.0)
+    with psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT pg_advisory_lock(%s)", [schema._ADVISORY_LOCK])
+        opening = pool.submit(open_catalog, url, patience_s=0.1)
+        with pytest.raises(TimeoutError):
+            opening.result(timeout=2)
+        other.execute("SELECT pg_advisory_unlock(%s)", [schema._ADVISORY_LOCK])
+        with opening.result(timeout=60) as catalog:
+            assert catalog.database.read(lambda conn: conn.connection.driver_connection.silence_s) == 1.0
 
 
 def test_foreign_keys_are_checked_after_the_migration(catalog_url: str) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from services.core.model.package import shipped_package
+from services.core.site import open_site
+from services.inference.plan import Choice, plan_for_shards
 from tests.processes import Answer, Installation, finish, kill, wait_until
 from tests.scenes import Look, write_scene
 
@@ -257,6 +259,15 @@ def test_a_scene_that_the_catalog_knows_is_planned_by_its_id_and_told_with_its_f
     assert run.command == f"swath run {shlex.join(words)} --model {pin} --tile-px 64"
 
 
+def test_a_folder_that_is_called_like_an_id_is_planned_as_a_folder(settings, tmp_path, monkeypatch):
+    write_scene(tmp_path / "aster-2024050112" / "B03.tif", Look(names=("",)))
+    monkeypatch.chdir(tmp_path)
+    with open_site(settings) as site:
+        by_name = plan_for_shards(site, "aster-2024050112", Choice(model="brightness"))
+        by_id = plan_for_shards(site, by_name.run.scene_id, Choice(model="brightness"))
+    assert by_id.run.scene_id == by_name.run.scene_id
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -264,6 +275,7 @@ def test_a_scene_that_the_catalog_knows_is_planned_by_its_id_and_told_with_its_f
         (("absent.tif", "--model", "brightness"), "absent.tif"),
         (("SCENE", "--model", "nosuch"), "nosuch"),
         (("SCENE", "--model", "brightness", "--bbox", "1,2"), "--bbox 1,2"),
+        (("SCENE", "--model", "brightness", "--bbox", "-78.8,35.7,-78.6,35.9"), "is outside"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_in_one_sentence_and_leaves_no_run(installation, scene, words, said):
@@ -290,6 +302,21 @@ def test_a_run_with_units_missing_is_not_assembled(installation, long_scene):
     assert f"40 units of run {run_id} are not done yet; wait for its workers" in answer.sentence
     assert installation.products() == []
     assert query(installation, "SELECT state FROM runs") == [("running",)]
+
+
+def test_a_done_unit_without_a_result_is_computed_again(installation, scene):
+    run_id = installation.run(scene).json["run_id"]
+    for statement in (
+        "DELETE FROM products",
+        "UPDATE runs SET state = 'failed'",
+        "UPDATE units SET result_key = NULL",  # as schema 0004 left them where a later run had better ones
+        "DELETE FROM unit_results",
+    ):
+        query(installation, statement)
+    assembled = installation.module("services.inference", "assemble", "--run", run_id)
+    answer = installation.swath("resume", run_id, "--json")
+    assert (assembled.code, answer.code) == (75, 0)
+    assert answer.json["tiles"]["computed"] == answer.json["tiles"]["planned"]
 
 
 def test_a_shard_that_does_not_exist_is_refused(installation, long_scene):

@@ -143,9 +143,10 @@ def test_a_wrong_setting_is_told_before_prefect_starts(place):
     )  # importing Prefect makes the folder, starting it a database
 
 
-def test_a_box_that_makes_no_sense_is_told_before_prefect_starts(place):
-    answer = place.module("flows.pipeline", "scene.tif", "--model", "brightness", "--bbox", "1,2,3")
-    assert (answer.code, "--bbox 1,2,3 is not west,south,east,north" in answer.sentence) == (65, True)
+@pytest.mark.parametrize("box", ["1,2,3", "-1,2,3"])
+def test_a_box_that_makes_no_sense_is_told_before_prefect_starts(place, box):
+    answer = place.module("flows.pipeline", "scene.tif", "--model", "brightness", "--bbox", box)
+    assert (answer.code, f"--bbox {box} is not west,south,east,north" in answer.sentence) == (65, True)
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ from services.core.errors import (
     UnreadableSceneError,
 )
 from services.core.grid import whole
+from services.core.raster.cache import block_cache
 from services.core.raster.open import OpenOptions, open_scene
-from services.core.raster.read import SceneReader, block_cache
+from services.core.raster.read import SceneReader
 from services.core.raster.write_scene import write_scene_cog
 from services.core.records import Scene
 from tests.rasters import NORTH_UP, oracle, ramp, some_windows, write_raster

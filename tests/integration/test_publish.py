@@ -173,19 +173,59 @@ def test_publishing_again_mends_a_damaged_product(put, out, settings, name, dama
     assert names(out / RUN_ID) == sorted([*FILES, "notes.txt"])
 
 
-@pytest.mark.parametrize("placed", [False, True], ids=["before the new one", "with the new one in place"])
-def test_a_mending_that_was_killed_keeps_what_others_put_there(put, out, settings, placed):
+@contextmanager
+def every_step(out: Path, states: Path):
+    """While inside, `out` is copied before each change of a name: what a process leaves that is killed there."""
+    copying = False
+
+    def stepwise(change):
+        def step(*args, **named):
+            nonlocal copying
+            if not copying:
+                copying = True
+                shutil.copytree(out, states / f"{len(kept):02}")
+                kept.append(states / f"{len(kept):02}")
+                copying = False
+            return change(*args, **named)
+
+        return step
+
+    kept: list[Path] = []
+    out.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("mkdir", "rename", "replace", "rmdir", "unlink"):
+            patch.setattr(os, name, stepwise(getattr(os, name)))
+        yield kept
+
+
+@pytest.mark.parametrize("gone", [["map.tif"], ["manifest.json"], sorted({*FILES} - {"manifest.json"})])
+def test_a_mending_killed_at_any_step_is_done_again_and_touches_nothing_of_others(put, out, tmp_path, settings, gone):
     put(make_spec())
-    broken = out / f".{RUN_ID}.broken"
-    if placed:
-        shutil.copytree(out / RUN_ID, broken)
-        (out / RUN_ID / "map.tif").unlink()
-    else:
-        (out / RUN_ID).rename(broken)
-    (broken / "notes.txt").write_text("mine")
-    assert verify_files(put(make_spec()), settings) == ()
-    assert names(out) == [RUN_ID]
-    assert names(out / RUN_ID) == sorted([*FILES, "notes.txt"])
+    for name in gone:
+        (out / RUN_ID / name).unlink()
+    (out / RUN_ID / "notes.txt").write_text("mine")
+    later = make_spec(finished_at=make_run(32).created_at)
+    with every_step(out, tmp_path / "states") as killed:
+        put(later)
+    assert len(killed) > 2 * len(FILES)
+    for state in killed:
+        shutil.rmtree(out)
+        shutil.copytree(state, out)
+        assert (out / RUN_ID / "notes.txt").read_text() == "mine"
+        assert verify_files(put(later), settings) == ()
+        assert names(out) == [RUN_ID]
+        assert names(out / RUN_ID) == sorted([*FILES, "notes.txt"])
+
+
+def test_a_publishing_killed_at_any_step_is_done_again(put, out, tmp_path, settings):
+    with every_step(out, tmp_path / "states") as killed:
+        put(make_spec())
+    assert len(killed) > len(FILES)
+    for state in killed:
+        shutil.rmtree(out)
+        shutil.copytree(state, out)
+        assert verify_files(put(make_spec()), settings) == ()
+        assert (names(out), names(out / RUN_ID)) == ([RUN_ID], FILES)
 
 
 def test_another_product_under_the_same_run_is_not_overwritten(put, out, settings):

@@ -12,8 +12,10 @@ from rasterio.enums import ColorInterp
 
 from services.core.errors import ObjectNotFoundError, StorageUnavailableError, UnreadableSceneError
 from services.core.ingest import ingest_scene
+from services.core.names import prepared_key
 from services.core.raster.open import OpenOptions
 from services.core.raster.read import SceneReader
+from services.core.scenes import prepared
 from services.core.site import open_site
 from services.core.storage import files
 from services.tiler.prepare import prepare_scene
@@ -102,6 +104,49 @@ def test_a_lost_copy_is_not_missed_and_is_made_again(installation, scene, tiled,
     assert installation.answers(installation.run(scene)) == expected
     assert installation.module("services.tiler", tiled).code == 0
     assert copy.read_bytes() == before
+
+
+def tear(body):
+    return body[: len(body) // 2]
+
+
+def empty(_body):
+    return b""
+
+
+def of_a_newer_swath(body):
+    return json.dumps({**json.loads(body), "weather": "fair"}).encode()
+
+
+def without_files(body):
+    return json.dumps({**json.loads(body), "assets": []}).encode()
+
+
+def of_another_place(body):
+    (asset,) = json.loads(body)["assets"]
+    return json.dumps({**json.loads(body), "assets": [{**asset, "href": "store:../scene.tif"}]}).encode()
+
+
+@pytest.mark.parametrize("damage", [tear, empty, of_a_newer_swath, without_files, of_another_place])
+def test_a_copys_record_that_says_nothing_is_not_missed_and_is_made_again(scene, settings, damage):
+    with open_site(settings) as site:
+        ingested = ingest_scene(site, [str(scene)], OpenOptions())
+        ready = prepare_scene(site, ingested, tile_px=256)
+        key = prepared_key(ingested.digest)
+        site.store.put(key, damage(site.store.get(key)))
+        assert prepared(ingested, site.store) is ingested
+        assert prepare_scene(site, ingested, tile_px=256) == ready == prepared(ingested, site.store)
+
+
+def test_two_names_of_one_file_share_the_copy_and_keep_their_names(scene, settings):
+    other = scene.with_name("again.tif")
+    other.write_bytes(scene.read_bytes())
+    with open_site(settings) as site:
+        first, second = (ingest_scene(site, [str(path)], OpenOptions()) for path in (scene, other))
+        copy = prepare_scene(site, first, tile_px=256)
+        shared = prepare_scene(site, second, tile_px=256)
+    assert first.id != second.id
+    assert (shared.id, shared.title, shared.assets) == (second.id, second.title, copy.assets)
 
 
 def test_a_run_planned_on_a_copy_that_is_gone_says_what_makes_it_again(installation, scene, tiled):

@@ -29,6 +29,27 @@ def test_arguments_that_make_no_sense_are_refused_in_one_sentence(words, capsys)
     assert "see `python -m it" in line
 
 
+BOX = "-78.8,35.7,-78.6,35.9"
+
+
+@pytest.mark.parametrize(
+    ("words", "box", "scenes"),
+    [
+        (["--bbox", BOX, "a.tif"], BOX, ["a.tif"]),
+        (["a.tif", f"--bbox={BOX}"], BOX, ["a.tif"]),
+        (["a.tif", "--bbox", "-.5,0,1,1"], "-.5,0,1,1", ["a.tif"]),
+        (["--bbox", BOX, "--", "--bbox", "-1.tif"], BOX, ["--bbox", "-1.tif"]),
+    ],
+)
+def test_an_option_takes_a_value_that_begins_with_a_minus(words, box, scenes):
+    parser = ArgumentParser(prog="python -m it")
+    step = parser.add_subparsers(required=True).add_parser("step")
+    step.add_argument("scenes", nargs="+")
+    step.add_argument("--bbox")
+    args = parser.parse_args(["step", *words])
+    assert (args.bbox, args.scenes) == (box, scenes)
+
+
 @pytest.mark.parametrize("stdout", ["None", "open('/dev/full', 'w')"])
 def test_the_exit_code_does_not_depend_on_who_reads_what_was_said(stdout):
     work = f"sys.stdout = {stdout}; print('stopped'); print('stopped', file=sys.stderr); end_process(75)"

@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 from services.core.errors import ObjectNotFoundError, StorageUnavailableError, UnreadableSceneError
 from services.core.grid import Window, whole
 from services.core.raster.open import OpenOptions, open_scene
-from services.core.raster.read import SceneReader, block_cache
+from services.core.raster.read import SceneReader
 from services.core.records import Asset, Band, Scene
 from services.core.storage import RangeReader
 from services.core.storage.opener import RasterOpener
@@ -261,12 +261,3 @@ def test_what_open_asset_raises_comes_through(tmp_path: Path) -> None:
     scene = open_scene([str(write_raster(tmp_path / "a.tif", ramp(SHAPE)))])
     with SceneReader(scene, scene.bands, open_asset=gone) as reader, pytest.raises(ObjectNotFoundError, match="gone"):
         reader.read(whole(SHAPE))
-
-
-def test_block_cache_holds_for_the_process_and_is_given_back() -> None:
-    from rasterio._env import get_gdal_config
-
-    before = get_gdal_config("GDAL_CACHEMAX")
-    with block_cache(48 * 2**20):
-        assert get_gdal_config("GDAL_CACHEMAX") == 48 * 2**20
-    assert get_gdal_config("GDAL_CACHEMAX") == before

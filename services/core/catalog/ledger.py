@@ -33,6 +33,8 @@ class Ledger:
     def create_run(self, run: Run, units: Sequence[PlannedUnit]) -> RunProgress:
         """Plan a run; units that any run has already done are done at once. The same run again goes on with it.
 
+        Units of a run under way that are done and have no result, as schema 0004 left some, are pending again.
+
         Raises:
             ObjectNotFoundError: The catalog knows no such scene or model.
             RequestError: No units, two with one index, or a run of this id with other work to do.
@@ -44,6 +46,8 @@ class Ledger:
             run_rows.check_references(conn, run)
             if not run_rows.insert_run(conn, run, units):
                 run_rows.check_same_work(conn, run, units)
+                if run_rows.read_state(conn, run.id) is not RunState.PUBLISHED:
+                    outcomes.await_lost(conn, run.id)
             claims.reuse_finished(conn, run.id)
             return run_rows.count_progress(conn, run.id)
 
@@ -136,7 +140,7 @@ class Ledger:
         return self._database.read(lambda conn: figures.count_pending(conn, run_id, indices))
 
     def lost(self, run_id: str) -> int:
-        """Done units that have no result any more: their object was lost after the run was published."""
+        """Done units that have no result any more: as a rule, their object was lost after the run was published."""
         return self._database.read(lambda conn: outcomes.count_lost(conn, run_id))
 
     def count_results(self, keys: Sequence[str]) -> int:

@@ -9,7 +9,9 @@ SILENCE_S = 75.0
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """Waits `SILENCE_S` for any one answer: a host that hangs still acknowledges packets, so no limit of TCP helps."""
+    """Waits `silence_s` for any one answer: a host that hangs still acknowledges packets, so no limit of TCP helps."""
+
+    silence_s = SILENCE_S  #: who sets a longer `statement_timeout` sets this as well
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """See psycopg.
@@ -18,7 +20,7 @@ class PatientConnection(psycopg.Connection[Any]):
             psycopg.OperationalError: No answer; the connection is closed, because one may come yet.
         """
         try:
-            return super().wait(gen, interval, SILENCE_S if timeout is None else timeout)
+            return super().wait(gen, interval, self.silence_s if timeout is None else timeout)
         except psycopg.OperationalError as exc:
             if exc.sqlstate is None and not self.closed and timeout is None:
                 self.pgconn.finish()

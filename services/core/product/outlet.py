@@ -1,6 +1,7 @@
 """Where `out` is, and how a product appears there all at once or not at all.
 
-In a folder: the files are gathered in `.<run id>.partial/`, brought to the disk, and the folder is renamed.
+In a folder: the files are gathered in `.<run id>.partial/`, brought to the disk, and the folder is renamed. A damaged
+product is made good in its place, file by file: what others have put beside its files is never touched.
 In S3 there is no rename: the files are put one by one and `manifest.json` last. **It is the commit mark**: a reader
 looks for it first, and a prefix without one is not a product.
 """
@@ -48,6 +49,9 @@ class Outlet(Protocol):
             StorageRefusedError, StorageUnavailableError: Not published; nothing half-published stays.
         """
 
+    def tidy(self, run_id: str) -> None:
+        """Remove, where that is possible, what a process that was killed has left beside a product that is whole."""
+
 
 def open_outlet(out: str, settings: Settings) -> Outlet:
     """The outlet at a folder path, `file://` or `s3://` URI; makes no request and no folder yet.
@@ -84,20 +88,29 @@ class FolderOutlet:
 
     def commit(self, run_id: str, folder: Path, *, replace: bool) -> None:
         """See `Outlet.commit`."""
-        final, partial = self._root / run_id, self._root / f".{run_id}.partial"
-        broken = self._root / f".{run_id}.broken"
+        final, partial = self._root / run_id, self._partial(run_id)
         with local_errors(str(final), writing=True), _claimed(partial):
             for name in FILES:
                 shutil.move(folder / name, partial / name)
                 sync_path(partial / name)
             sync_path(partial)
-            if final.is_dir():
-                _clear_away(broken, final)  # of a process that died in this very place
-                if replace:
-                    final.rename(broken)
-            _rename(partial, final)
-            _clear_away(broken, final)
+            if replace:
+                _replace(partial, final)
+            else:
+                _rename(partial, final)
             sync_path(self._root)
+
+    def tidy(self, run_id: str) -> None:
+        """See `Outlet.tidy`."""
+        partial = self._partial(run_id)
+        with suppress(OSError, RunClaimedError):
+            if partial.is_dir():
+                with _claimed(partial):
+                    partial.rmdir()
+
+    def _partial(self, run_id: str) -> Path:
+        """Where a product's files are gathered."""
+        return self._root / f".{run_id}.partial"
 
 
 class StoreOutlet:
@@ -124,6 +137,9 @@ class StoreOutlet:
         except BaseException:
             self._remove(run_id)
             raise
+
+    def tidy(self, run_id: str) -> None:
+        """See `Outlet.tidy`; what is put has its final key already."""
 
     def _remove(self, run_id: str) -> None:
         """Best effort; what stays has no mark, and the next attempt writes the same keys.
@@ -166,14 +182,16 @@ def _lock(handle: int, partial: Path) -> None:
         raise RunClaimedError(f"another process has just published this run into {partial.parent}; try again")
 
 
-def _clear_away(broken: Path, final: Path) -> None:
-    """Remove a damaged product, but take along what others have put beside its files."""
-    if not broken.is_dir():
-        return
-    for guest in broken.iterdir():
-        if guest.name not in FILES:
-            guest.rename(final / guest.name)
-    shutil.rmtree(broken, ignore_errors=True)
+def _replace(partial: Path, final: Path) -> None:
+    """Each file in the place of the one that stands, the manifest last.
+
+    Killed on the way, the product is still damaged, or whole: `publish` has made the map and table that the manifest
+    there promises, if it can be read.
+    """
+    for name in FILES:
+        (partial / name).replace(final / name)
+    sync_path(final)
+    partial.rmdir()
 
 
 def _rename(partial: Path, final: Path) -> None:

@@ -85,6 +85,7 @@ def publish(
         files = {name: read_facts(folder / name) for name in (MAP, TILES)}
         earlier = _published(outlet, run_id, files)
         if earlier is not None and not verify_files(standing := earlier.product(href), settings):
+            outlet.tidy(run_id)
             return standing
         files[STATISTICS] = read_facts(folder / STATISTICS)
         manifest = _write_documents(spec, coverage, files, folder)
@@ -127,7 +128,7 @@ def _write_answers(spec: ProductSpec, blocks: Iterable[UnitBlock], folder: Path)
     # pyarrow, shapely and GDAL take 0.3 s to import; `swath --help` and check_out do without.
     from services.core.product.class_map import map_parts, plan_map, tile_classes
     from services.core.product.tile_table import TileTable
-    from services.core.raster.read import block_cache
+    from services.core.raster.cache import block_cache
     from services.core.raster.write import MapWriter
 
     count, counts = CoverageCount(spec), Tally(spec.contract).counts

@@ -33,7 +33,7 @@ _PROCESS_OPTIONS = {
 def gdal_settings(**options: object) -> Iterator[None]:
     """Hold the settings all our GDAL calls need; extra options win.
 
-    GDAL's cache size is one for the process; the others hold in this thread, and in all if this is the main one.
+    They hold in this thread, and in all if this is the main one; the cache's size is one for all: see `cache.py`.
     """
     with rasterio.Env(**{**_PROCESS_OPTIONS, **options}):
         yield

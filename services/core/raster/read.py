@@ -38,16 +38,6 @@ class AssetFiles(Protocol):
 OpenAsset = Callable[[Asset], str | AssetFiles]
 
 
-@contextmanager
-def block_cache(size_bytes: int) -> Iterator[None]:
-    """Let GDAL keep at most this many bytes of decoded blocks, in the whole process, while inside.
-
-    Enter it once, in the thread that starts the others: the cache is one for all threads.
-    """
-    with gdal_settings(GDAL_CACHEMAX=size_bytes):
-        yield
-
-
 class SceneReader:
     """Reads windows of some bands of a scene. One per thread: it owns its file handles, opened when first needed.
 

@@ -26,6 +26,14 @@ def upgrade() -> None:
             "AND result_key IN (SELECT key FROM unit_results WHERE masked = 0)"
         )
     )
+    # A published run stays so without; any other computes the unit again.
+    conn.execute(
+        sa.text(
+            "UPDATE units SET state = 'pending', reused = false, masked = 0, worker = NULL "
+            "WHERE state = 'done' AND result_key IS NULL "
+            "AND run_id IN (SELECT id FROM runs WHERE state <> 'published')"
+        )
+    )
     for key, sha256 in conn.execute(sa.text("SELECT key, sha256 FROM unit_results WHERE masked > 0")).all():
         names = {"old": key, "new": hashlib.sha256(f"{key} {sha256}".encode()).hexdigest()}
         conn.execute(
