@@ -9,7 +9,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from http.client import HTTPMessage
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from services.core.errors import ObjectNotFoundError, RequestError, StorageUnavailableError
@@ -77,10 +79,21 @@ def _check_text(uri: str) -> None:
 def _download(url: str, target: Path) -> None:
     what, address = shown_href(url), _request_url(url)
     with _network_errors(what):
-        answer = urllib.request.urlopen(address, timeout=_HTTP_TIMEOUT_S)  # noqa: S310  # scheme checked by the caller
+        answer = urllib.request.build_opener(_OnlyHttp).open(address, timeout=_HTTP_TIMEOUT_S)
     with answer, local_errors(str(target), writing=True), atomic_file(target, durable=False) as file:
         for piece in _pieces(answer, what):
             file.write(piece)
+
+
+class _OnlyHttp(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to http or https; urllib would also go to ftp."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            raise urllib.error.HTTPError(req.full_url, code, msg, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _pieces(answer: http.client.HTTPResponse, what: str) -> Iterator[bytes]:

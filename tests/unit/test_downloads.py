@@ -3,6 +3,7 @@
 import gc
 import http.server
 import shutil
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -40,11 +41,15 @@ RAW = {
 
 
 class Folder(http.server.SimpleHTTPRequestHandler):
-    """A folder's files, raw answers, and any status asked for, such as /429."""
+    """A folder's files, raw answers, any status asked for, such as /429, and a way on to what follows /to?."""
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path in RAW:
+        path, _, query = self.path.partition("?")
+        if path == "/to":
+            self.send_response(302)
+            self.send_header("Location", query)
+            self.end_headers()
+        elif path in RAW:
             self.wfile.write(RAW[path])
         elif path[1:].isdigit():
             self.send_error(int(path[1:]))
@@ -112,6 +117,18 @@ def test_an_answer_that_is_no_http_or_not_all_of_it_is_worth_another_try(
     assert isinstance(refusal(fetch, f"{served}{path}?sig={SECRET}"), StorageUnavailableError)
     gc.collect()
     assert not [one for one in tmp_path.rglob("*") if one.is_file()]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_redirect_leads_to_http_or_nowhere(served: str, fetch: Callable[[str], Path]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ftp:
+        ftp.settimeout(0)
+        to = f"ftp://127.0.0.1:{ftp.getsockname()[1]}/x.tif"
+        refused = refusal(fetch, f"{served}/to?{to}")
+        with pytest.raises(BlockingIOError):
+            ftp.accept()
+    assert isinstance(refused, ObjectNotFoundError)
+    assert open_scene([f"{served}/to?{served}/ü.tif"], fetch=fetch).shape == (8, 9)
 
 
 @pytest.mark.parametrize("written", ["a b.tif", "a%20b.tif", "ü.tif", "%C3%BC.tif", "a b.tif?x=ü y#z"])
