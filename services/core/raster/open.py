@@ -11,7 +11,7 @@ from services.core.errors import BandMismatchError
 from services.core.raster.bands import Part, build_bands, hear
 from services.core.raster.facts import RasterFacts, read_facts
 from services.core.raster.footprint import ground_gsd_m, plan_footprint
-from services.core.raster.georef import Bounds, Place, corners, crs_text, resolve_place
+from services.core.raster.georef import HALF_PX, Bounds, Place, apart_px, crs_text, resolve_place
 from services.core.raster.href import shown_href
 from services.core.raster.sources import Input, gather_inputs
 from services.core.raster.table import parse_table
@@ -119,9 +119,7 @@ def _misfit(fine: Place, place: Place) -> str | None:
         return (
             f"has {place.shape[0]} by {place.shape[1]} pixels, no whole fraction of {fine.shape[0]} by {fine.shape[1]},"
         )
-    half_px = 0.5 * max(abs(value) for at, value in enumerate(fine.transform[:6]) if at not in (2, 5))
-    pairs = zip(corners(place.transform, place.shape), corners(fine.transform, fine.shape), strict=True)
-    if any(abs(one[0] - other[0]) > half_px or abs(one[1] - other[1]) > half_px for one, other in pairs):
+    if apart_px(fine.transform, fine.shape, place.transform, place.shape) > HALF_PX:
         return "covers other ground than"
     return None
 
