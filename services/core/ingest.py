@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from services.core.downloads import fetcher
 from services.core.errors import PermanentError
 from services.core.raster.href import shown_href
 from services.core.raster.open import OpenOptions, open_scene
 from services.core.records import Scene
-from services.core.scenes import fetcher
 from services.core.site import Site
 
 

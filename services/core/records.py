@@ -48,7 +48,7 @@ class Asset(Record):
     transform: Affine6
     mask: MaskKind
     alpha: int | None = None  #: 1-based band of an ALPHA mask; None: of a scene ingested before this was kept
-    #: Files beside it that change what is read (.msk, .tfw, .aux.xml), absolute; part of the digest.
+    #: Files beside it that change what is read (.msk, .tfw, .aux.xml), named as `href` is; part of the digest.
     sidecars: tuple[str, ...] = ()
     sidecar_sha256: tuple[Sha256, ...] = ()  #: of each; none in a scene ingested before they were kept
 

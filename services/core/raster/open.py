@@ -13,6 +13,7 @@ from services.core.raster.facts import RasterFacts, read_facts
 from services.core.raster.footprint import ground_gsd_m, plan_footprint
 from services.core.raster.georef import HALF_PX, Bounds, Place, apart_px, crs_text, resolve_place
 from services.core.raster.href import shown_href
+from services.core.raster.sidecars import remote_sidecars
 from services.core.raster.sources import Input, gather_inputs
 from services.core.raster.table import parse_table
 from services.core.records import Asset, Band, MaskKind, Scene
@@ -128,6 +129,8 @@ def _asset(href: str, facts: RasterFacts, place: Place, bands: Sequence[Band], p
     mask = facts.mask
     if mask is MaskKind.NONE and any(band.asset == position and band.nodata is not None for band in bands):
         mask = MaskKind.NODATA  # said by item or sensor
+    beside = remote_sidecars(href, facts.path) if "://" in href else ()
+    addresses = {place: address for address, place in beside}
     return Asset(
         href=href,
         sha256=file_sha256(facts.path),
@@ -138,7 +141,7 @@ def _asset(href: str, facts: RasterFacts, place: Place, bands: Sequence[Band], p
         transform=_six(place),
         mask=mask,
         alpha=facts.alpha,
-        sidecars=tuple(str(path) for path in facts.sidecars),
+        sidecars=tuple(addresses.get(path, str(path)) for path in facts.sidecars),
         sidecar_sha256=tuple(file_sha256(path) for path in facts.sidecars),
     )
 

@@ -5,13 +5,15 @@ seen to be a TIFF before GDAL looks. Nobody may ask a dataset for its `files` or
 (`OVERVIEW_FILE`) says where those are, and GDAL goes there too.
 """
 
+import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from services.core.errors import UnreadableSceneError
-from services.core.raster.sniff import sniff_driver
+from services.core.raster.sniff import known_driver, sniff_driver
 
 _ERDAS = b"EHFA_HEADER_TAG"
+_HEAD_BYTES = 4096
 
 
 def masks(path: Path) -> tuple[Path, ...]:
@@ -31,6 +33,38 @@ def placings(path: Path) -> tuple[Path, ...]:
     return _there(path.with_suffix(f".{cased}") for end in ends for cased in {end.lower(), end.upper()})
 
 
+def remote_sidecars(href: str, path: Path) -> tuple[tuple[str, Path], ...]:
+    """(address, place) of what may lie beside a remote file, and belongs beside its copy; three requests are enough.
+
+    Args:
+        href: Of the raster; a query stays as it is. One whose path ends in no file name with a suffix has none beside.
+        path: Of its copy on this machine.
+    """
+    name, query = (href, "") if href.startswith("s3://") else _cut(href)
+    kind = PurePosixPath(name).suffix[1:]
+    if not kind:
+        return ()
+    world = _world(kind).upper() if kind.isupper() else _world(kind)
+    return (
+        *((f"{name}{end}{query}", path.with_name(path.name + end)) for end in (".msk", ".aux.xml")),
+        (f"{name.removesuffix(kind)}{world}{query}", path.with_suffix(f".{world}")),
+    )
+
+
+def is_sidecar(path: Path) -> bool:
+    """Whether it begins as its name says: some servers answer with a page where there is no file."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if path.suffix == ".msk":
+        return known_driver(head) == "GTiff"
+    if path.suffix == ".xml":
+        return b"<PAMDataset" in head
+    try:
+        return len([float(number) for number in head.split()]) >= 6  # of a transform
+    except ValueError:
+        return False
+
+
 def check_formats(path: Path) -> None:
     """Make sure that no other driver has a say when GDAL opens `path`.
 
@@ -48,6 +82,12 @@ def check_formats(path: Path) -> None:
                     f"{notes} is an ERDAS Imagine file, which GDAL would read with {path.name}; move it away, and "
                     "write what it says of nodata and place into the scene, e.g. with gdal_edit"
                 )
+
+
+def _cut(url: str) -> tuple[str, str]:
+    """Before and from the query or fragment on."""
+    name = re.split(r"[?#]", url, maxsplit=1)[0]
+    return name, url[len(name) :]
 
 
 def _world(kind: str) -> str:
