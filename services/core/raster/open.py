@@ -10,7 +10,7 @@ from pathlib import Path
 from services.core.errors import BandMismatchError
 from services.core.raster.bands import Part, build_bands, hear
 from services.core.raster.facts import RasterFacts, read_facts
-from services.core.raster.footprint import ground_gsd_m, plan_footprint
+from services.core.raster.footprint import ground_aspect, ground_gsd_m, plan_footprint
 from services.core.raster.georef import HALF_PX, Bounds, Place, apart_px, crs_text, resolve_place
 from services.core.raster.href import shown_href
 from services.core.raster.sidecars import remote_sidecars
@@ -83,6 +83,7 @@ def open_scene(sources: Sequence[str], *, options: OpenOptions | None = None, fe
         crs=crs_text(place.crs),
         transform=_six(place),
         gsd_m=ground_gsd_m(place),
+        pixel_aspect=ground_aspect(place),
         platform=(table.platform if table else None) or gathered.platform,
         acquired_at=(table.acquired_at if table else None) or heard.acquired_at,
         geometry=geometry,
