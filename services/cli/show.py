@@ -88,5 +88,8 @@ def _minute(moment: datetime | None) -> str:
 def scene_json(scene: Scene) -> dict[str, Any]:
     """A scene as it is told: its record, without the signatures that open its files."""
     told = scene.model_dump(mode="json")
-    assets = [asset | {"href": public_href(asset["href"])} for asset in told["assets"]]
+    assets = [
+        asset | {"href": public_href(asset["href"]), "sidecars": [public_href(href) for href in asset["sidecars"]]}
+        for asset in told["assets"]
+    ]
     return told | {"source": public_href(scene.source), "assets": assets}

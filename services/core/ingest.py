@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from services.core.downloads import fetcher
 from services.core.errors import PermanentError, RequestError
 from services.core.names import public_href
 from services.core.raster.href import shown_href
 from services.core.raster.open import OpenOptions, open_scene
 from services.core.records import Naming, Scene
-from services.core.scenes import fetcher
 from services.core.site import Site
 
 

@@ -11,7 +11,7 @@ from services.core.flow.flow import Flow
 from services.core.flow.plan import TILES_AT_ONCE, Allowance, Plan, SourceLayout, plan_run
 from services.core.flow.tile import Layer
 from services.core.grid import Window
-from services.core.model.contract import Contract
+from services.core.model.contract import MAKE_SQUARE, SQUARE_ENOUGH, Contract
 from services.core.model.threshold import score_scale
 from services.core.raster.crop import crop, part_for
 from services.core.raster.place import window_of_bbox
@@ -112,6 +112,12 @@ def _check_gsd(scene: Scene, gsd_m: float | None) -> None:
         raise RequestError(
             f"--gsd {gsd_m:g} is not a size of pixels in metres, or more than {FINEST} times finer than the scene's "
             f"{scene.gsd_m:g} m; leave it out, or choose one that the scene's detail bears"
+        )
+    if not 1 / SQUARE_ENOUGH <= scene.pixel_aspect <= SQUARE_ENOUGH:
+        width, height = scene.sides_m(gsd_m)
+        raise RequestError(
+            f"--gsd {gsd_m:g} would make pixels of {width:.3g} by {height:.3g} m on the ground, because those of "
+            f"{scene.title} are not square there; {MAKE_SQUARE}"
         )
     coarsest = scene.gsd_m * min(scene.shape)
     if gsd_m > coarsest:

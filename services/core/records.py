@@ -3,6 +3,7 @@
 All are pydantic models, so `model_validate_json(model_dump_json())` is the identity; pixels never go here.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -48,7 +49,7 @@ class Asset(Record):
     transform: Affine6
     mask: MaskKind
     alpha: int | None = None  #: 1-based band of an ALPHA mask; None: of a scene ingested before this was kept
-    #: Files beside it that change what is read (.msk, .tfw, .aux.xml), absolute; part of the digest.
+    #: Files beside it that change what is read (.msk, .tfw, .aux.xml), named as `href` is; part of the digest.
     sidecars: tuple[str, ...] = ()
     sidecar_sha256: tuple[Sha256, ...] = ()  #: of each; none in a scene ingested before they were kept
 
@@ -103,6 +104,9 @@ class Scene(Record):
     crs: str  #: EPSG:n where there is one, else WKT2
     transform: Affine6
     gsd_m: float  #: metres on the ground per pixel; for a geographic CRS at the scene's centre
+    pixel_aspect: float = (
+        1.0  #: width of a pixel on the ground per height, there; 1 of scenes ingested before it was kept
+    )
     platform: str | None = None
     acquired_at: datetime | None = None
     #: Footprint in WGS84 degrees, split at the antimeridian; None where the CRS is not of the Earth.
@@ -119,6 +123,11 @@ class Scene(Record):
     def whole_shape(self) -> tuple[int, int]:
         """(height, width) of the whole scene."""
         return self.part.shape if self.part else self.shape
+
+    def sides_m(self, gsd_m: float) -> tuple[float, float]:
+        """(width, height) on the ground of its pixels once their area is that of a square of `gsd_m`."""
+        root = math.sqrt(self.pixel_aspect)
+        return gsd_m * root, gsd_m / root
 
     def band(self, name: str) -> Band | None:
         """The band with this name, else with this alias, letter case ignored."""

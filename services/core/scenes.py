@@ -1,134 +1,21 @@
 """Where a scene's bytes are: the user's file, a local copy of a remote one, or the tiler's COG in the store."""
 
 import hashlib
-import http.client
-import string
-import unicodedata
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
 
-from services.core.errors import ObjectNotFoundError, RequestError, StorageUnavailableError
+from services.core.downloads import fetcher
+from services.core.errors import ObjectNotFoundError
 from services.core.names import prepared_key, public_href, scene_cog_key
-from services.core.raster.href import shown_href
+from services.core.raster.sidecars import remote_sidecars
 from services.core.records import Asset, Band, Scene
 from services.core.settings import Settings
-from services.core.storage import ObjectStore, RasterOpener, open_store, split_uri
-from services.core.storage.files import atomic_file, file_sha256, local_errors
+from services.core.storage import ObjectStore, RasterOpener
+from services.core.storage.files import file_sha256
 
 #: Assets with this prefix are objects of the installation's own store: what the tiler made.
 STORE_SCHEME = "store:"
-_HTTP_TIMEOUT_S = 30
-#: Bytes of a name that every file system takes, and the suffix of a sidecar behind it.
-_LONGEST_NAME = 200
-#: Answers below 500 that speak of now and not of the address: too slow, too early, too often.
-_LATER = (408, 425, 429)
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Local copies of remote files; may be emptied while nothing runs."""
-    folder = settings.scratch_path / "cache"
-    with local_errors(str(folder), writing=True):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def fetcher(settings: Settings, *, fresh: bool = False) -> Callable[[str], Path]:
-    """A function that brings an s3:// or http(s):// object to a local file.
-
-    Args:
-        settings: Where the copies go.
-        fresh: Fetch it even where a copy is: for ingest, because what an address names may have changed.
-    """
-
-    def fetch(uri: str) -> Path:
-        _check_text(uri)
-        target = cache_folder(settings) / hashlib.sha256(uri.encode()).hexdigest()[:16] / _file_name(uri)
-        if target.is_file() and not fresh:
-            return target
-        if uri.startswith("s3://"):
-            store_uri, key = split_uri(uri)
-            open_store(store_uri, settings).fetch(key, target)
-        elif uri.startswith(("http://", "https://")):
-            _download(uri, target)
-        else:
-            raise RequestError(f"{shown_href(uri)} is neither a path nor an s3://, http:// or https:// address")
-        return target
-
-    return fetch
-
-
-def _file_name(uri: str) -> str:
-    """What it is called, as bands and dates are told by that; its end, where a file system would find it too long."""
-    name = Path(uri.split("?", 1)[0]).name or "object"
-    return name.encode()[-_LONGEST_NAME:].decode(errors="ignore")
-
-
-def _check_text(uri: str) -> None:
-    """Control characters would end the request's line, and halves of characters have no bytes."""
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in uri):
-        raise RequestError(f"{shown_href(uri)} has a character that no address may have; check it")
-
-
-def _download(url: str, target: Path) -> None:
-    what, address = shown_href(url), _request_url(url)
-    with _network_errors(what):
-        answer = urllib.request.urlopen(address, timeout=_HTTP_TIMEOUT_S)  # noqa: S310  # scheme checked by the caller
-    with answer, local_errors(str(target), writing=True), atomic_file(target, durable=False) as file:
-        for piece in _pieces(answer, what):
-            file.write(piece)
-
-
-def _pieces(answer: http.client.HTTPResponse, what: str) -> Iterator[bytes]:
-    """The whole body, or an error."""
-    expected, size = answer.headers.get("Content-Length"), 0
-    with _network_errors(what):
-        while piece := answer.read(2**20):
-            size += len(piece)
-            yield piece
-        if expected is not None and size != int(expected):
-            raise StorageUnavailableError(f"{what} broke off after {size} of {expected} bytes; try again")
-
-
-@contextmanager
-def _network_errors(what: str) -> Iterator[None]:
-    """Translate what goes wrong between us and a server; the local disk has errors of its own."""
-    try:
-        yield
-    except urllib.error.HTTPError as exc:
-        exc.close()  # it is the answer, too
-        if exc.code < 500 and exc.code not in _LATER:
-            raise ObjectNotFoundError(f"{what} answered {exc.code}; check the address") from exc
-        raise StorageUnavailableError(f"{what} answered {exc.code}; try again later") from exc
-    except (http.client.HTTPException, ValueError) as exc:  # its own words may be lines of the answer
-        raise StorageUnavailableError(f"{what} gave an answer that is not HTTP, or not all of it; try again") from exc
-    except OSError as exc:
-        raise StorageUnavailableError(f"{what} cannot be fetched: {exc}; try again later") from exc
-
-
-def _request_url(url: str) -> str:
-    """The address as it is sent: spaces and what is not ASCII behind percent signs, all else as it was written.
-
-    Raises:
-        RequestError: No address, or one with a password.
-    """
-    fault = f"{shown_href(url)} is not an address that can be fetched; check host and port"
-    try:
-        parts = urlsplit(url)
-        port, netloc = parts.port, parts.netloc.encode("idna").decode()
-    except ValueError as exc:
-        raise RequestError(fault) from exc
-    if not parts.hostname or " " in netloc or port == 0:
-        raise RequestError(fault)
-    if "@" in parts.netloc:
-        raise RequestError(
-            f"{shown_href(url)} was given with a user or password, which Swath never sends; sign it instead"
-        )
-    return quote(urlunsplit(parts._replace(netloc=netloc, fragment="")), safe=string.punctuation)
 
 
 def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], str | RasterOpener]:
@@ -145,13 +32,26 @@ def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], st
             _check_local(asset)
             return asset.href
         # An address may name other bytes by now, and a later ingest may have fetched them; or it had, and does no more.
-        for bring in (fetch, fetch_anew):
-            path = bring(asset.href)
-            if path.stat().st_size == asset.size_bytes and file_sha256(path) == asset.sha256:
-                return str(path)
-        raise _changed(asset.href)
+        path = fetch(asset.href)
+        if _changed_copy(asset, path) is not None:
+            path = fetch_anew(asset.href)
+        changed = _changed_copy(asset, path)
+        if changed is not None:
+            raise _changed(changed)
+        return str(path)
 
     return open_asset
+
+
+def _changed_copy(asset: Asset, path: Path) -> str | None:
+    """The address of the file, or of one beside it, whose copy is gone or not what was ingested."""
+    places = dict(remote_sidecars(asset.href, path))
+    told = ((asset.href, asset.sha256), *zip(asset.sidecars, asset.sidecar_sha256, strict=False))
+    for href, expected in told:
+        place = places.get(href, path)
+        if not place.is_file() or file_sha256(place) != expected:
+            return href
+    return None
 
 
 def _check_local(asset: Asset) -> None:

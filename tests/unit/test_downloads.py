@@ -2,7 +2,9 @@
 
 import gc
 import http.server
+import re
 import shutil
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from services.core.downloads import fetcher
 from services.core.errors import (
     ObjectNotFoundError,
     RequestError,
@@ -21,9 +24,10 @@ from services.core.errors import (
 from services.core.ingest import ingest_scene
 from services.core.raster.href import shown_href
 from services.core.raster.open import OpenOptions, open_scene
-from services.core.scenes import fetcher
+from services.core.raster.sidecars import remote_sidecars
 from services.core.settings import Settings
 from services.core.site import open_site
+from services.core.testing import MemoryStore
 from tests.rasters import ramp, write_raster
 
 SECRET = "hush-hush"
@@ -40,19 +44,28 @@ RAW = {
 
 
 class Folder(http.server.SimpleHTTPRequestHandler):
-    """A folder's files, raw answers, and any status asked for, such as /429."""
+    """A folder's files, raw answers, a way on to what follows /to?, and any status asked for, such as /429.
+
+    Below /beside-403/, that is the answer for all that is no .tif.
+    """
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path in RAW:
+        path, _, query = self.path.partition("?")
+        if path == "/to":
+            self.send_response(302)
+            self.send_header("Location", query)
+            self.end_headers()
+        elif path in RAW:
             self.wfile.write(RAW[path])
         elif path[1:].isdigit():
             self.send_error(int(path[1:]))
+        elif (found := re.match(r"/beside-(\d+)/", path)) and not path.endswith(".tif"):
+            self.send_error(int(found[1]))  # with a page, 200 too
         else:
             super().do_GET()
 
     def translate_path(self, path: str) -> str:
-        return f"{self.server.folder}{unquote(path.partition('?')[0])}"  # type: ignore[attr-defined]
+        return f"{self.server.folder}/{unquote(Path(path.partition('?')[0]).name)}"  # type: ignore[attr-defined]
 
     def log_message(self, *_: object) -> None:
         pass
@@ -112,6 +125,18 @@ def test_an_answer_that_is_no_http_or_not_all_of_it_is_worth_another_try(
     assert isinstance(refusal(fetch, f"{served}{path}?sig={SECRET}"), StorageUnavailableError)
     gc.collect()
     assert not [one for one in tmp_path.rglob("*") if one.is_file()]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_redirect_leads_to_http_or_nowhere(served: str, fetch: Callable[[str], Path]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ftp:
+        ftp.settimeout(0)
+        to = f"ftp://127.0.0.1:{ftp.getsockname()[1]}/x.tif"
+        refused = refusal(fetch, f"{served}/to?{to}")
+        with pytest.raises(BlockingIOError):
+            ftp.accept()
+    assert isinstance(refused, ObjectNotFoundError)
+    assert open_scene([f"{served}/to?{served}/ü.tif"], fetch=fetch).shape == (8, 9)
 
 
 @pytest.mark.parametrize("written", ["a b.tif", "a%20b.tif", "ü.tif", "%C3%BC.tif", "a b.tif?x=ü y#z"])
@@ -206,3 +231,54 @@ def test_an_address_longer_than_a_files_name_may_be_is_fetched_all_the_same(
     served: str, fetch: Callable[[str], Path]
 ) -> None:
     assert fetch(f"{served}/{'%61' * 100}.tif").suffix == ".tif"
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404])
+def test_what_is_refused_beside_a_scene_or_is_a_page_is_not_there(
+    served: str, fetch: Callable[[str], Path], status: int
+) -> None:
+    scene = open_scene([f"{served}/beside-{status}/a b.tif"], fetch=fetch)
+    assert scene.digest == open_scene([f"{served}/a b.tif"], fetch=fetch).digest
+    assert [path.name for path in fetch(f"{served}/beside-{status}/a b.tif").parent.iterdir()] == ["a b.tif"]
+
+
+def test_what_lies_beside_a_scene_and_cannot_be_had_now_is_waited_for(
+    served: str, fetch: Callable[[str], Path]
+) -> None:
+    refused = refusal(fetch, f"{served}/beside-503/a b.tif?sig={SECRET}")
+    assert (refused.exit_code, f"{served}/beside-503/a b.tif.msk answered 503" in str(refused)) == (75, True)
+
+
+def test_s3_that_may_not_be_listed_says_no_more_than_that_there_is_nothing(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unlisted(MemoryStore):
+        def fetch(self, key: str, path: Path) -> None:
+            asked.append(key)
+            if key not in self.list(""):
+                raise StorageRefusedError(f"{key}: access denied")
+            super().fetch(key, path)
+
+    asked: list[str] = []
+    store = Unlisted()
+    store.put_file("to/a.tif", write_raster(tmp_path / "a.tif", ramp((8, 9))))
+    monkeypatch.setattr("services.core.downloads.open_store", lambda *_: store)
+    fetch = fetcher(settings)
+    assert open_scene(["s3://bucket/to/a.tif"], fetch=fetch).assets[0].sidecars == ()
+    assert asked == ["to/a.tif", "to/a.tif.msk", "to/a.tif.aux.xml", "to/a.tfw"]
+    with pytest.raises(StorageRefusedError):
+        fetch("s3://bucket/to/b.tif")
+
+
+@pytest.mark.parametrize(
+    ("href", "beside"),
+    [
+        ("https://h/a%20b.tiff?x=1.tif", "https://h/a%20b.tiff.msk?x=1.tif https://h/a%20b.tfw?x=1.tif"),
+        ("https://h/v1.0/B4.TIF#x", "https://h/v1.0/B4.TIF.msk#x https://h/v1.0/B4.TFW#x"),
+        ("s3://b/what?.jp2", "s3://b/what?.jp2.msk s3://b/what?.j2w"),
+        ("https://h/v1.0/get?file=a.tif", ""),
+    ],
+)
+def test_what_lies_beside_a_remote_scene_has_an_address_like_it(href: str, beside: str) -> None:
+    found = [address for address, place in remote_sidecars(href, Path("/cache/a.tif")) if "aux" not in place.name]
+    assert found == beside.split()

@@ -9,12 +9,13 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from services.core.errors import GeoreferenceError, WindowError
-from services.core.raster.footprint import ground_gsd_m, plan_footprint
+from services.core.raster.footprint import ground_aspect, ground_gsd_m, plan_footprint
 from services.core.raster.georef import Place
 from services.core.raster.place import spot_of, transform_points
 from services.core.records import Scene
 
 MARS = 'PROJCS["m",GEOGCS["GCS_MARS",DATUM["D_MARS",SPHEROID["MARS",3396190,0]],PRIMEM["R",0],UNIT["degree",0.0174532925]],PROJECTION["Equirectangular"],PARAMETER["standard_parallel_1",0],PARAMETER["central_meridian",0],UNIT["metre",1]]'  # fmt: skip  # noqa: E501
+MARS_DEGREES = MARS[MARS.index("GEOGCS") : MARS.index(",PROJECTION")]
 
 
 def pixel_of(scene: Scene, lon: float, lat: float) -> tuple[int, int]:
@@ -95,10 +96,26 @@ def test_another_planet_has_no_outline_but_pixels_of_a_size() -> None:
 
 
 def test_degrees_of_another_planet_are_metres_by_its_own_radius() -> None:
-    geographic = CRS.from_user_input(MARS).to_wkt()
-    base = geographic[geographic.index("GEOGCS") :].split(",PROJECTION")[0]
-    degrees = place(base, Affine(0.01, 0, 0, 0, -0.01, 0.5))
+    degrees = place(MARS_DEGREES, Affine(0.01, 0, 0, 0, -0.01, 0.5))
     assert ground_gsd_m(degrees) == pytest.approx(math.radians(0.01) * 3_396_190, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "aspect"),
+    [
+        ("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 7_000_000), 1),
+        ("EPSG:32631", Affine(10, 0, 500_000, 0, -20, 7_000_000), 0.5),
+        ("EPSG:32631", Affine.translation(500_000, 7_000_000) @ Affine.rotation(30) @ Affine.scale(20, -10), 2),
+        ("EPSG:3857", Affine(10, 0, 0, 0, -10, 9_000_000), 1),
+        ("EPSG:4326", Affine(1e-4, 0, 25, 0, -1e-4, 60), 0.5),
+        ("EPSG:4326", Affine(1e-4, 0, 25, 0, -1e-4, 5), 1),
+        ("EPSG:4326", Affine(0.1, 0, 0, 0, -0.1, 95), 1),  # its centre is a pole
+        (MARS, Affine(5, 0, 0, 0, -10, 0), 0.5),
+        (MARS_DEGREES, Affine(0.01, 0, 0, 0, -0.01, 60.5), 0.5),
+    ],
+)
+def test_a_pixel_is_as_wide_per_height_as_on_the_ground(crs: str, transform: Affine, aspect: float) -> None:
+    assert ground_aspect(place(crs, transform)) == pytest.approx(aspect, rel=1e-2)
 
 
 def scene(crs: str, transform: Affine, shape: tuple[int, int] = (100, 100)) -> Scene:

@@ -161,6 +161,20 @@ def test_a_shift_of_less_than_half_a_fine_pixel_is_one_grid(tmp_path: Path) -> N
     assert scene_of(tmp_path).shape == (40, 50)
 
 
+@pytest.mark.parametrize(("shift_px", "fits"), [((0, 0.5), True), ((0, 1.4), False), ((1.4, 0), False)])
+def test_a_shift_is_counted_in_pixels_also_where_they_are_not_square(
+    tmp_path: Path, shift_px: tuple[float, float], fits: bool
+) -> None:
+    wide = Affine(0.03, 0, 20, 0, -0.01, 70)
+    for name, transform in (("B02", wide), ("B03", wide @ Affine.translation(*shift_px))):
+        write_raster(tmp_path / f"{name}.tif", ramp((40, 50)), crs="EPSG:4326", transform=transform)
+    if fits:
+        assert scene_of(tmp_path).shape == (40, 50)
+    else:
+        with pytest.raises(BandMismatchError, match="covers other ground"):
+            scene_of(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".SAFE", ""])
 def test_a_sentinel_folder_gives_each_band_once_at_its_finest(tmp_path: Path, suffix: str) -> None:
     product = f"S2A_MSIL2A_20180729T153551_N0500_R068_T19UDP_20230729T200000{suffix}"  # made again by a newer baseline

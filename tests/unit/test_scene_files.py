@@ -14,15 +14,18 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
+from services.cli.show import scene_json
+from services.core.downloads import cache_folder, fetcher
 from services.core.errors import ObjectNotFoundError, StorageUnavailableError, UnreadableSceneError
 from services.core.grid import Window
 from services.core.proven_reader import ProvenReader
 from services.core.raster.open import open_scene
 from services.core.raster.read import OpenAsset, SceneReader
-from services.core.records import Asset
-from services.core.scenes import asset_opener, cache_folder, fetcher
+from services.core.records import Asset, MaskKind
+from services.core.scenes import asset_opener
 from services.core.settings import Settings
 from services.core.storage import files, open_store
+from tests.rasters import ramp, write_raster
 from tests.scenes import Look, make_pixels, write_scene
 
 
@@ -154,3 +157,62 @@ def test_an_address_that_names_other_bytes_by_now_is_not_mixed_in(
 
     path.write_bytes(before)
     assert Path(str(open_asset(asset))).read_bytes() == before
+
+
+def test_a_scene_is_the_same_wherever_it_and_what_lies_beside_it_are(
+    tmp_path: Path, settings: Settings, served: tuple[Path, str]
+) -> None:
+    path, url = served
+    add_sidecars(path)
+    near, far = open_scene([str(path)]), open_scene([url], fetch=fetcher(settings, fresh=True))
+    assert (near.digest, near.bands, near.transform) == (far.digest, far.bands, far.transform)
+    assert near.assets[0].mask is far.assets[0].mask is MaskKind.MASK
+    stem, query = url.split(".tif")
+    assert far.assets[0].sidecars == tuple(f"{stem}.{end}{query}" for end in ("tfw", "tif.aux.xml", "tif.msk"))
+    assert "hush" not in str(scene_json(far))
+
+
+def test_a_scene_whose_sidecars_went_has_none(settings: Settings, served: tuple[Path, str]) -> None:
+    path, url = served
+    add_sidecars(path)
+    fetch = fetcher(settings, fresh=True)
+    with_them = open_scene([url], fetch=fetch)
+    write_scene(path)
+    for sidecar in path.parent.glob("scene.t*[!f]"):
+        sidecar.unlink()
+    without = open_scene([url], fetch=fetch)
+    assert (without.assets[0].mask, without.assets[0].sidecars) == (MaskKind.NONE, ())
+    assert without.digest != with_them.digest
+
+
+@pytest.mark.parametrize("how", ["on another machine", "ingested anew"])
+def test_a_mask_behind_an_address_must_be_the_one_that_was_ingested(
+    settings: Settings, open_asset: OpenAsset, served: tuple[Path, str], how: str
+) -> None:
+    path, url = served
+    add_sidecars(path)
+    (asset,) = open_scene([url], fetch=fetcher(settings, fresh=True)).assets
+    mask = path.with_name("scene.tif.msk")
+    body = mask.read_bytes()
+    if how == "on another machine":
+        shutil.rmtree(cache_folder(settings))
+    else:
+        mask.unlink()
+        fetcher(settings, fresh=True)(url)
+        mask.write_bytes(body)
+    copy = Path(str(open_asset(asset)))
+    assert copy.with_name("scene.tif.msk").read_bytes() == body
+
+    shutil.rmtree(cache_folder(settings))
+    replace_by_another(mask)
+    with pytest.raises(ObjectNotFoundError, match=r"scene\.tif\.msk has changed since it was ingested"):
+        open_asset(asset)
+
+
+def add_sidecars(path: Path) -> None:
+    """A scene anew, with a mask, notes and a world file, which alone says where it lies."""
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="NO"):
+        write_raster(path, ramp((30, 40)), mask=ramp((30, 40)) > 100, transform=None)
+    band = "<PAMRasterBand band='1'><Scale>0.5</Scale></PAMRasterBand>"
+    path.with_name(f"{path.name}.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
+    path.with_suffix(".tfw").write_text("10\n0\n0\n-10\n500005\n4999995\n")

@@ -13,6 +13,11 @@ MAX_LEVEL = 255
 #: Between the smallest and the largest float32, which is what pixels are scaled in.
 _LEAST_SCALE, _MOST = 1.2e-38, 3.4e38
 
+#: How many times one side of a pixel may be longer than the other where pixels of one size are asked for, and than a
+#: contract allows.
+SQUARE_ENOUGH = 1.1
+MAKE_SQUARE = "warp it to square pixels first, e.g. to a UTM grid with gdalwarp -t_srs and -tr"
+
 #: What a raster's numbers are stored as, of what Swath reads.
 _STORED = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
 #: Least and most of mean (either sign) and std: beyond, float32 would tell no pixel from another.
@@ -203,6 +208,12 @@ class Contract(Record):
             raise ContractError(
                 f"{scene.title} comes in {gsd_m:g} m pixels, and model {self.name} works from {low:g} to {high:g} m; "
                 f"{remedies.gsd}"
+            )
+        width, height = scene.sides_m(gsd_m)
+        if not low / SQUARE_ENOUGH <= min(width, height) <= max(width, height) <= high * SQUARE_ENOUGH:
+            raise ContractError(
+                f"{scene.title} comes in pixels of {width:.3g} by {height:.3g} m on the ground, and model {self.name} "
+                f"works from {low:g} to {high:g} m; {MAKE_SQUARE}"
             )
 
     def _check_units(self, scene: Scene, bands: Sequence[Band], remedies: Remedies) -> None:

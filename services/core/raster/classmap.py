@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from services.core.errors import BandMismatchError, ObjectNotFoundError, UnreadableSceneError
 from services.core.raster.gdal import gdal_settings, open_raster, translated
-from services.core.raster.georef import corners, crs_text
+from services.core.raster.georef import HALF_PX, apart_px, crs_text
 from services.core.records import Scene
 
 UNLABELLED = -1
-
-_HALF_PX = 0.5
 
 
 def read_class_map(path: Path, scene: Scene) -> NDArray[np.int16]:
@@ -42,8 +40,6 @@ def read_class_map(path: Path, scene: Scene) -> NDArray[np.int16]:
 
 
 def _check_grid(path: Path, scene: Scene, *, shape: tuple[int, int], transform: Affine) -> None:
-    here, there = corners(transform, shape), corners(Affine(*scene.transform), scene.shape)
-    tolerance = _HALF_PX * abs(scene.transform[0])
-    apart = max(abs(x - u) + abs(y - v) for (x, y), (u, v) in zip(here, there, strict=True))
-    if tuple(shape) != scene.shape or apart > tolerance:
+    apart = apart_px(Affine(*scene.transform), scene.shape, transform, shape)
+    if tuple(shape) != scene.shape or apart > HALF_PX:
         raise BandMismatchError(f"{path} does not lie on the grid of {scene.title}; warp it there with gdalwarp first")

@@ -11,6 +11,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from services.core.errors import RequestError, UnreadableSceneError
 from services.core.raster.gdal import gdal_settings, open_raster, translated
 from services.core.raster.intact import check_blocks, check_codestream, check_mask
+from services.core.raster.sidecars import masks, metadata, placings
 from services.core.raster.sniff import Driver, sniff_driver
 from services.core.records import MaskKind
 
@@ -61,13 +62,9 @@ def read_facts(path: Path, href: str) -> RasterFacts:
     _check_name(path)
     path = path.absolute()  # a bare name may be an instruction to GDAL, an absolute path to a regular file is none
     driver = sniff_driver(path)
-    mask_shape = _check_mask_file(path)
     with gdal_settings(), open_raster(path, driver) as dataset, translated(str(path)):
-        if mask_shape is not None and mask_shape != dataset.shape:
-            mask, image = (" by ".join(map(str, shape)) for shape in (mask_shape, dataset.shape))
-            raise UnreadableSceneError(
-                f"{path}.msk has {mask} pixels, and the file it masks {image}; make it again or remove it"
-            )
+        for mask in masks(path):
+            _check_mask_file(mask, dataset.shape)
         if driver == "GTiff":
             check_blocks(dataset, path)
             check_mask(path)
@@ -108,7 +105,7 @@ def dataset_facts(dataset: Any, path: Path, href: str, *, driver: Driver, size_b
         layers=layers,
         tags=dataset.tags(),
         imagery=dataset.tags(ns="IMAGERY"),
-        sidecars=_sidecars(dataset, path),
+        sidecars=_sidecars(dataset, path, driver),
         size_bytes=size_bytes,
     )
 
@@ -161,20 +158,21 @@ def _mask_kind(dataset: Any, wanted: list[int], alpha: int | None, path: Path) -
     return MaskKind.NONE if silent else MaskKind.NODATA
 
 
-def _sidecars(dataset: Any, path: Path) -> tuple[Path, ...]:
-    """Files GDAL reads beside this one, but for overviews: those never change a full-resolution pixel."""
-    named = {Path(name).absolute() for name in dataset.files} | {path.with_name(path.name + ".msk")}
-    return tuple(sorted(p for p in named if p != path and p.suffix.lower() != ".ovr" and p.is_file()))
+def _sidecars(dataset: Any, path: Path, driver: Driver) -> tuple[Path, ...]:
+    """Files beside this one that change what is read; `dataset.files` knows them, too, but see sidecars.py."""
+    beside = masks(path) + metadata(path)
+    placing = placings(path)
+    if placing:
+        with gdal_settings(GDAL_GEOREF_SOURCES="PAM,INTERNAL"), open_raster(path, driver) as alone:
+            beside += placing if alone.transform != dataset.transform else ()
+    return tuple(sorted(one for one in beside if one.is_file()))
 
 
-def _check_mask_file(path: Path) -> tuple[int, int] | None:
-    """(height, width) of NAME.msk, if there is one: GDAL opens it with any driver, so only a whole TIFF may pass."""
-    mask = path.with_name(path.name + ".msk")
-    if not mask.exists():
-        return None
-    if sniff_driver(mask) != "GTiff":
-        raise UnreadableSceneError(f"{mask} is not a GeoTIFF mask; remove it or make it again")
+def _check_mask_file(mask: Path, shape: tuple[int, int]) -> None:
     with gdal_settings(), open_raster(mask, "GTiff") as dataset, translated(str(mask)):
         check_blocks(dataset, mask)
-        shape: tuple[int, int] = dataset.shape
-        return shape
+        if dataset.shape != shape:
+            here, image = (" by ".join(map(str, each)) for each in (dataset.shape, shape))
+            raise UnreadableSceneError(
+                f"{mask} has {here} pixels, and the file it masks {image}; make it again or remove it"
+            )

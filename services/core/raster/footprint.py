@@ -22,6 +22,7 @@ Degrees = NDArray[np.float64]
 _WGS84 = "EPSG:4326"
 _EDGE_POINTS = 32  #: per edge; a 110 km edge is then straight to within a centimetre
 _RADIUS_M = 6_371_008.8
+_NO_WIDTH = 1e-12  #: in radii of the Earth, micrometres: cosines of 90 degrees are not quite 0
 _DECIMALS = 7  #: about a centimetre
 
 
@@ -52,31 +53,56 @@ def ground_gsd_m(place: Place) -> float:
     at 60 degrees north becomes half as large as it says.
     """
     nominal = place.pixel_m if place.crs.is_projected else None
-    height, width = place.shape
-    cols, rows = np.array([-0.5, 0.5, 0, 0]) + width / 2, np.array([0, 0, -0.5, 0.5]) + height / 2
-    lonlat = _to_degrees(place, cols, rows)
-    if lonlat is None or not np.isfinite(lonlat).all():
+    steps = _steps(place)
+    if steps is None:
         return nominal if nominal is not None else _planet_gsd_m(place)
-    measured = math.sqrt(_area_m2(lonlat))
+    measured = math.sqrt(float(np.linalg.norm(np.cross(*steps)))) * _RADIUS_M
     if nominal is not None and abs(measured / nominal - 1) <= 0.02:
         return nominal
     return measured
 
 
+def ground_aspect(place: Place) -> float:
+    """Width of a pixel on the ground per height, at the raster's centre, to 1 %: the Earth is taken for a sphere.
+
+    1 on a pole itself, where no pixel of degrees has a width.
+    """
+    steps = _steps(place)
+    if steps is None:
+        a, b, _, d, e, _ = tuple(place.transform)[:6]
+        shrink = 1.0 if place.crs.is_projected else math.cos(math.radians(_middle(place)[1]))
+        steps = np.array([[a * shrink, d], [b * shrink, e]])
+    width, height = np.linalg.norm(steps, axis=1).tolist()
+    return float(width / height) if min(width, height) > _NO_WIDTH else 1.0
+
+
 def _planet_gsd_m(place: Place) -> float:
     """Degrees to metres where WGS84 has no meaning: by the sphere the CRS names, at the raster's middle latitude."""
     radius = float(place.crs.to_dict(projjson=True)["datum"]["ellipsoid"].get("radius", _RADIUS_M))
-    _, lat = place.transform @ (place.shape[1] / 2, place.shape[0] / 2)
+    _, lat = _middle(place)
     per_unit = float(place.crs.units_factor[1]) * radius
     return math.sqrt(abs(place.transform.determinant) * math.cos(math.radians(lat))) * per_unit
 
 
-def _area_m2(lonlat: Degrees) -> float:
-    """Of the parallelogram between two short steps, given by the ends of each; in space, for poles are no exception."""
+def _middle(place: Place) -> tuple[float, float]:
+    x, y = place.transform @ (place.shape[1] / 2, place.shape[0] / 2)
+    return x, y
+
+
+def _steps(place: Place) -> NDArray[np.float64] | None:
+    """(2, 3): a pixel to the right and one down at the centre, in radii of the Earth; None where it is not the Earth's.
+
+    In space, for poles are no exception.
+    """
+    height, width = place.shape
+    cols, rows = np.array([-0.5, 0.5, 0, 0]) + width / 2, np.array([0, 0, -0.5, 0.5]) + height / 2
+    lonlat = _to_degrees(place, cols, rows)
+    if lonlat is None or not np.isfinite(lonlat).all():
+        return None
     lon, lat = np.radians(lonlat).T
     points = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-    right, down = points[1] - points[0], points[3] - points[2]
-    return float(np.linalg.norm(np.cross(right, down))) * _RADIUS_M**2
+    steps: NDArray[np.float64] = points[1::2] - points[::2]
+    return steps
 
 
 def _edge_pixels(shape: tuple[int, int]) -> tuple[Degrees, Degrees]:

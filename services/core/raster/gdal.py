@@ -14,6 +14,7 @@ from rasterio._err import (  # raised bare by warp and crs; rasterio has no publ
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from services.core.errors import SwathError, UnreadableSceneError
+from services.core.raster.sidecars import check_formats
 
 #: All that can go wrong inside rasterio; CRSError is a ValueError, and GDAL's own classes share no base with the rest.
 GDAL_FAULTS = (RasterioError, CPLE_BaseError, CRSError)
@@ -26,6 +27,7 @@ _PROCESS_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # look for .msk and .tfw by name: listing a folder of 50,000 files is slow
     "GDAL_NUM_THREADS": "1",  # we bring our own threads; OpenJPEG would start one per core in each of them
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",  # a JPEG block cut short is damage, not grey pixels
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",  # no address is for GDAL, even if some text in a file led it to one
 }
 
 
@@ -64,11 +66,13 @@ def open_raster(path: Path | str, driver: str) -> Any:
     """A dataset of one named driver, by absolute path, never shared between threads.
 
     A bare name such as `GTIFF_DIR:2:x.tif` or `/vsizip/x.zip` would be an instruction to GDAL; the caller has made sure
-    that a regular file stands at `path`, and naming the driver keeps every other one from having a try.
+    that a regular file stands at `path`, and naming the driver keeps every other one from having a try. Nobody may ask
+    a dataset that is not ours for `files` or overviews: see sidecars.py.
 
     Raises:
-        UnreadableSceneError: The driver cannot make sense of it.
+        UnreadableSceneError: The driver cannot make sense of it, or what lies beside it is for another driver.
     """
+    check_formats(Path(path))
     with translated(str(path), "it cannot be opened; the file is damaged"), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # georef.py looks for itself, and refuses
         return rasterio.open(str(path), driver=driver, sharing=False)

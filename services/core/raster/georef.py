@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
@@ -11,6 +12,8 @@ from services.core.raster.facts import RasterFacts
 from services.core.raster.gdal import GDAL_FAULTS, gdal_settings
 
 Bounds = tuple[float, float, float, float]
+#: How far rasters on one grid may lie apart, but for rounding.
+HALF_PX = 0.5 + 1e-6
 _SUPPLY = "supply --crs and --bounds if you know them"
 
 
@@ -125,6 +128,14 @@ def corners(transform: Affine, shape: tuple[int, int]) -> list[tuple[float, floa
     """(x, y) of the outer corners of the four corner pixels, around the raster."""
     height, width = shape
     return [transform @ point for point in ((0, 0), (width, 0), (width, height), (0, height))]
+
+
+def apart_px(fine: Affine, shape: tuple[int, int], other: Affine, other_shape: tuple[int, int]) -> float:
+    """How far the corners of two rasters lie apart along one axis, at most, in pixels of the first."""
+    inverse = ~fine
+    pairs = zip(corners(fine, shape), corners(other, other_shape), strict=True)
+    offsets = (np.subtract(inverse @ one, inverse @ another) for one, another in pairs)
+    return float(max(np.abs(offset).max() for offset in offsets))
 
 
 def _short(crs: CRS) -> str:

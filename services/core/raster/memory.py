@@ -14,7 +14,7 @@ from rasterio.io import MemoryFile
 from services.core.errors import GeoreferenceError, RequestError, UnreadableSceneError
 from services.core.raster.bands import Part, build_bands, hear
 from services.core.raster.facts import RasterFacts, dataset_facts
-from services.core.raster.footprint import ground_gsd_m
+from services.core.raster.footprint import ground_aspect, ground_gsd_m
 from services.core.raster.gdal import gdal_settings, open_raster, translated
 from services.core.raster.georef import Place, crs_text, resolve_place
 from services.core.raster.intact import check_blocks
@@ -105,6 +105,7 @@ def _described(facts: RasterFacts, body: bytes, names: Sequence[str], name: str)
         crs="" if place is None else crs_text(place.crs),
         transform=(a, b, c, d, e, f),
         gsd_m=1.0 if place is None else ground_gsd_m(place),
+        pixel_aspect=1.0 if place is None else ground_aspect(place),
     )
     return MemoryScene(scene, name, placed=place is not None)
 

@@ -11,9 +11,10 @@ from services.core.errors import BandMismatchError
 from services.core.names import absolute, public_href
 from services.core.raster.bands import Part, build_bands, hear
 from services.core.raster.facts import RasterFacts, read_facts
-from services.core.raster.footprint import ground_gsd_m, plan_footprint
-from services.core.raster.georef import Bounds, Place, corners, crs_text, resolve_place
+from services.core.raster.footprint import ground_aspect, ground_gsd_m, plan_footprint
+from services.core.raster.georef import HALF_PX, Bounds, Place, apart_px, crs_text, resolve_place
 from services.core.raster.href import shown_href
+from services.core.raster.sidecars import remote_sidecars
 from services.core.raster.sources import Input, gather_inputs
 from services.core.raster.table import parse_table
 from services.core.records import Asset, Band, MaskKind, Naming, Scene
@@ -84,6 +85,7 @@ def open_scene(sources: Sequence[str], *, options: OpenOptions | None = None, fe
         crs=crs_text(place.crs),
         transform=_six(place),
         gsd_m=ground_gsd_m(place),
+        pixel_aspect=ground_aspect(place),
         platform=(table.platform if table else None) or gathered.platform,
         acquired_at=(table.acquired_at if table else None) or heard.acquired_at,
         geometry=geometry,
@@ -131,9 +133,7 @@ def _misfit(fine: Place, place: Place) -> str | None:
         return (
             f"has {place.shape[0]} by {place.shape[1]} pixels, no whole fraction of {fine.shape[0]} by {fine.shape[1]},"
         )
-    half_px = 0.5 * max(abs(value) for at, value in enumerate(fine.transform[:6]) if at not in (2, 5))
-    pairs = zip(corners(place.transform, place.shape), corners(fine.transform, fine.shape), strict=True)
-    if any(abs(one[0] - other[0]) > half_px or abs(one[1] - other[1]) > half_px for one, other in pairs):
+    if apart_px(fine.transform, fine.shape, place.transform, place.shape) > HALF_PX:
         return "covers other ground than"
     return None
 
@@ -142,6 +142,8 @@ def _asset(href: str, facts: RasterFacts, place: Place, bands: Sequence[Band], p
     mask = facts.mask
     if mask is MaskKind.NONE and any(band.asset == position and band.nodata is not None for band in bands):
         mask = MaskKind.NODATA  # said by item or sensor
+    beside = remote_sidecars(href, facts.path) if "://" in href else ()
+    addresses = {place: address for address, place in beside}
     return Asset(
         href=href,
         sha256=file_sha256(facts.path),
@@ -152,7 +154,7 @@ def _asset(href: str, facts: RasterFacts, place: Place, bands: Sequence[Band], p
         transform=_six(place),
         mask=mask,
         alpha=facts.alpha,
-        sidecars=tuple(str(path) for path in facts.sidecars),
+        sidecars=tuple(addresses.get(path, str(path)) for path in facts.sidecars),
         sidecar_sha256=tuple(file_sha256(path) for path in facts.sidecars),
     )
 

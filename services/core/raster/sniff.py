@@ -47,10 +47,22 @@ def sniff_driver(path: Path) -> Driver:
     head = _read_head(path)
     if not head:
         raise UnreadableSceneError(f"{path} is empty; fetch or make it again")
-    for magic, driver in _OURS:
-        if head.startswith(magic):
-            return driver
-    raise UnreadableSceneError(f"{path} is {_describe(head)}; {_READS}, so convert it first, e.g. with gdal_translate")
+    driver = known_driver(head)
+    if driver is None:
+        raise UnreadableSceneError(
+            f"{path} is {_describe(head)}; {_READS}, so convert it first, e.g. with gdal_translate"
+        )
+    return driver
+
+
+def known_driver(head: bytes) -> Driver | None:
+    """By the first bytes of a file; None: another format."""
+    return next((driver for magic, driver in _OURS if head.startswith(magic)), None)
+
+
+def is_raster(path: Path) -> bool:
+    """Whether a file that is there begins like one that Swath reads."""
+    return known_driver(_read_head(path)) is not None
 
 
 def _describe(head: bytes) -> str:
