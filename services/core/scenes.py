@@ -6,7 +6,7 @@ import string
 import unicodedata
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -152,6 +152,22 @@ def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], st
         raise _changed(asset.href)
 
     return open_asset
+
+
+def check_present(assets: Iterable[Asset]) -> None:
+    """That files of the user's are there, in the size they were ingested; reads none, and says nothing of remote ones.
+
+    Raises:
+        ObjectNotFoundError: One is not.
+    """
+    for asset in assets:
+        if "://" in asset.href or asset.href.startswith(STORE_SCHEME):
+            continue
+        for href in (asset.href, *asset.sidecars):
+            if not Path(href).is_file():
+                raise _gone(href)
+        if Path(asset.href).stat().st_size != asset.size_bytes:
+            raise _changed(asset.href)
 
 
 def _check_local(asset: Asset) -> None:

@@ -16,7 +16,7 @@ from services.core.raster.open import open_scene
 from services.core.raster.read import OpenAsset
 from services.core.records import Asset
 from services.core.scene_bench import SceneBench
-from services.core.scenes import asset_opener, cache_folder, fetcher
+from services.core.scenes import asset_opener, cache_folder, check_present, fetcher
 from services.core.settings import Settings
 from services.core.storage import files, open_store
 from tests.scenes import Look, make_pixels, write_scene
@@ -123,3 +123,16 @@ def test_an_address_that_names_other_bytes_by_now_is_not_mixed_in(
 
     path.write_bytes(before)
     assert Path(str(open_asset(asset))).read_bytes() == before
+
+
+def test_what_is_gone_or_grown_is_seen_without_reading_it(tmp_path):
+    path = write_scene(tmp_path / "scene.tif")
+    assets = open_scene([str(path)]).assets
+    remote = assets[0].model_copy(update={"href": "s3://bucket/scene.tif"})
+    check_present([*assets, remote])
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(ObjectNotFoundError, match="has changed"):
+        check_present(assets)
+    path.unlink()
+    with pytest.raises(ObjectNotFoundError, match="is gone"):
+        check_present(assets)
