@@ -29,7 +29,7 @@ e2e: setup-dev ## build the images and ask their containers; needs Docker
 image: ## the API's container image: IMAGE= its tag
 	@DOCKER_BUILDKIT=1 docker build -q -f images/api.Dockerfile -t "$(IMAGE)" \
 	    --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
-	    --build-arg REVISION="$$(git describe --always --dirty=.dirty '--exclude=*' --abbrev=40)" $(ARGS) .
+	    --build-arg REVISION="$$(git describe --always --dirty=.dirty '--exclude=*' --abbrev=40 2>/dev/null || echo unknown)" $(ARGS) .
 
 measure-image: setup-dev ## its size, start-up and memory, against the limits: IMAGE= a tag that is there
 	@$(BIN)/python -m tests.e2e.measure_image "$(IMAGE)"

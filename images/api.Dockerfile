@@ -33,7 +33,7 @@ RUN mkdir -p /python/lib && cp -a /usr/local/lib/libpython3.11.so.1.0 /python/li
 FROM packages AS project
 ARG REVISION=unknown
 # There is no git in the image: the version itself says which code it is, as a run's manifest will.
-RUN if [ "$REVISION" != unknown ]; then \
+RUN if [ "${REVISION:-unknown}" != unknown ]; then \
         label="g$(printf %.12s "$REVISION")"; case "$REVISION" in *.dirty) label="$label.dirty";; esac; \
         sed -i "s/^version = \"\(.*\)\"/version = \"\1+$label\"/" pyproject.toml; fi
 COPY services services
@@ -85,10 +85,12 @@ WORKDIR /var/lib/swath
 VOLUME /var/lib/swath
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# /health/live, by hand: a client library would cost a quarter of a CPU more than the answer does.
+# /health/live, by hand: a client library would cost a quarter of a CPU more than the answer does. A port that is no
+# number is no setting (an empty one, or what Kubernetes says of a Service called swath-api), so the default stands.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-ISc", "\
 import os, socket, sys\n\
-s = socket.create_connection(('127.0.0.1', int(os.environ['SWATH_API_PORT'])), 4)\n\
+port = os.environ.get('SWATH_API_PORT', '').strip()\n\
+s = socket.create_connection(('127.0.0.1', int(port) if port.isdecimal() else 8000), 4)\n\
 s.sendall(b'GET /health/live HTTP/1.0\\r\\n\\r\\n')\n\
 sys.exit(b' 200 ' not in s.recv(64))"]
 CMD ["python", "-m", "services.api"]

@@ -105,7 +105,8 @@ class Installation:
     def variables(self, **extra: str) -> dict[str, str]:
         """The environment of its processes: nothing of the developer's own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SWATH_", "AWS_", "PREFECT"))}
-        return {**kept, "SWATH_HOME": str(self.folder / "home"), **self.environment, **extra}
+        ours = {"SWATH_HOME": str(self.folder / "home"), "PYTHONPATH": str(ROOT)}  # the latter for their own children
+        return {**kept, **ours, **self.environment, **extra}
 
     def settings(self) -> Settings:
         """For this process to look at its catalog and store."""

@@ -46,6 +46,7 @@ def create_app(site: Site, options: ApiOptions | None = None) -> FastAPI:
         version=code_version(),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to an address that the caller's Host header makes up
         # FastAPI would look for an OpenTelemetry provider at each request; /metrics and the access log are ours.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,

@@ -56,15 +56,26 @@ class Door:
         self._local_only = local_only
         self._tries = TokenBuckets(rate_per_s=_TRIES_PER_S, burst=_TRIES_BURST)
 
-    def charge(self, subject: Subject, *, tokens: int = 1) -> None:
-        """Take tokens of a caller's limit: one for a request, and one for each further image of a batch.
+    def charge(self, subject: Subject) -> None:
+        """Take a token of a caller's limit.
+
+        Raises:
+            TooManyRequestsError: There is none; the error says when there will be.
+        """
+        self._take(subject, tokens=1, paid=0)
+
+    def charge_further(self, subject: Subject, images: int) -> None:
+        """Take a token for each image of a batch beyond the first, which was charged as the request.
 
         Raises:
             TooManyRequestsError: They are not there; the error says when they will be.
         """
+        self._take(subject, tokens=images, paid=1)
+
+    def _take(self, subject: Subject, *, tokens: int, paid: int) -> None:
         if self._limits is None:
             return
-        wait_s = self._limits.take(subject.caller, tokens=tokens)
+        wait_s = self._limits.take(subject.caller, tokens=tokens, paid=paid)
         if wait_s:
             raise TooManyRequestsError("too many requests from one caller; slow down", retry_after_s=wait_s)
 

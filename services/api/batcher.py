@@ -101,6 +101,9 @@ class Batcher:
         self._start_calls()
         try:
             answers = [await each.answer for each in waiting]
+        except OverloadedError:
+            self._metrics.turned_away.inc()  # once, however many of its chips were late
+            raise
         finally:
             for each in waiting:  # of a request that has failed or gone away
                 if not each.answer.cancel() and not each.answer.cancelled():
@@ -178,7 +181,6 @@ class Batcher:
         for each in late:
             if each.answer.done():
                 continue
-            self._metrics.turned_away.inc()
             each.answer.set_exception(
                 OverloadedError(
                     "the network did not come to this image in time; ask again",

@@ -5,9 +5,9 @@ that sends a byte a minute, or headers without an end, would cost a descriptor o
 """
 
 import asyncio
-import re
 from typing import ClassVar
 
+from httptools import HttpParserError, HttpParserUpgrade
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -16,7 +16,6 @@ from services.api.problems import Problem, problem_of, respond
 from services.api.refusals import HeadError, HeadTooLargeError, TooSlowError
 from services.core.errors import SwathError
 
-_UPGRADE = re.compile(rb"(\r\n)upgrade([ \t]*:)", re.IGNORECASE)
 #: Of one request's head. A token of an OpenID provider takes a few thousand bytes, everything else less.
 HEAD_BYTES = 64 * 2**10
 #: Before an idle connection is closed at the end: what its caller has sent by now is on its way, and is answered.
@@ -31,6 +30,7 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _may_be_large = False  #: a head that is whole by now has to be measured: what came may be more than its limit
     _is_large = False
+    _is_invited = False  #: to another protocol, by the head that is whole by now
     _awaits_head = True  #: what comes next is no part of a body
     _head_timer: asyncio.TimerHandle | None = None
     _head_whole = False
@@ -56,6 +56,9 @@ class Connection(HttpToolsProtocol):
         Raises:
             HeadTooLargeError: For the parser, which goes no further and has us send a 400.
         """
+        self._is_invited = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._is_invited:
+            return  # it comes once more, without the invitation
         self._head_whole, self._awaits_head, self._head_bytes = True, False, 0
         self._cease_waiting()
         if self._may_be_large and _size(self.url, self.headers) > HEAD_BYTES:
@@ -65,6 +68,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A body's last byte."""
+        if self._is_invited:
+            return  # the parser's word, for it takes the body for another protocol's
         self._awaits_head = True
         self._cease_waiting()
         super().on_message_complete()
@@ -77,10 +82,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, or of a body, which is none of our business here."""
-        if self._awaits_head and b"pgrade" in data:
-            data = _without_upgrade(data)
         self._may_be_large = self._head_bytes + len(data) > HEAD_BYTES
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self.transport.is_closing():
             return
         if not self._head_whole:
@@ -91,6 +95,28 @@ class Connection(HttpToolsProtocol):
         elif not self._is_idle:
             return
         self._wait_for_head()  # also after a mere line's end, or a body's that nobody wanted: uvicorn waits no more
+
+    def _parse(self, data: bytes) -> None:
+        """As uvicorn does, but an invitation to speak another protocol is declined by going on in this one.
+
+        Source: RFC 9110, section 7.8.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as exc:
+                if self._is_invited:
+                    data = self._head_uninvited() + data[exc.args[0] :]
+                    continue
+            except HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+            return
+
+    def _head_uninvited(self) -> bytes:
+        """The head that is whole by now, without its header `Upgrade`."""
+        first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([first, *kept, b"", b""])
 
     def shutdown(self) -> None:
         """The end is near; a request that is answered from now on is its connection's last."""
@@ -140,15 +166,6 @@ def connection_class(head_s: float, notes: Notes) -> type[Connection]:
         notes: Of what is refused here, before the gate has heard of it.
     """
     return type("Connection", (Connection,), {"head_s": head_s, "notes": notes})
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """An invitation to speak another protocol is declined by going on in this one; the parser would drop the body.
-
-    Source: RFC 9110, section 7.8.
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(rb"\1x-asked\2", head) + end + rest
 
 
 async def _nowhere(message: Message) -> None:

@@ -43,7 +43,7 @@ class Notes:
             route=passage.route,
             status=passage.status,
             ms=round(seconds * 1000, 1),
-            bytes=passage.declared_bytes,
+            bytes=passage.received_bytes,
             caller=scope["state"].get("caller"),
         )
 
@@ -80,6 +80,7 @@ class Gate:
             self._under_way -= 1
             self._metrics.under_way.set(self._under_way)
             self._held_bytes -= body.size
+            passage.received_bytes = body.size
             self._notes.write(passage)
 
     def _check(self, passage: "Passage") -> None:
@@ -110,7 +111,17 @@ class Gate:
 class Passage:
     """One request on its way through."""
 
-    __slots__ = ("_ends", "_send", "began", "begun", "declared_bytes", "request_id", "scope", "status")
+    __slots__ = (
+        "_ends",
+        "_send",
+        "began",
+        "begun",
+        "declared_bytes",
+        "received_bytes",
+        "request_id",
+        "scope",
+        "status",
+    )
 
     def __init__(self, scope: Scope, send: Send, *, ends: Callable[[], bool]) -> None:
         """`ends` says whether this connection shall carry no further request."""
@@ -119,6 +130,7 @@ class Passage:
         self.begun = False  #: whether an answer has
         self.status = 500
         self.declared_bytes = 0
+        self.received_bytes = 0  #: of a body
         self._send = send
         self._ends = ends
         self.request_id = ""

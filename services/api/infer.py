@@ -26,7 +26,7 @@ from services.api.infer_shapes import (
     WindowAnswer,
 )
 from services.api.options import StartRun
-from services.api.picture import paint
+from services.api.picture import north_up, paint
 from services.api.problems import problem_responses
 from services.api.refusals import BusyError
 from services.api.shelf import Shelf
@@ -44,7 +44,7 @@ from services.core.raster.cache import block_cache
 from services.core.raster.place import window_of_bbox
 from services.core.records import Scene
 from services.core.scene_bench import SceneBench
-from services.core.scenes import asset_opener, prepared
+from services.core.scenes import asset_opener, check_present, prepared
 from services.core.site import Site
 
 #: The cut into units plays no part here, and memory is bounded by the window.
@@ -108,6 +108,7 @@ def infer(body: InferRequest, request: Request) -> InferAnswer | Response:
     windows: Windows = request.app.state.windows
     scene = _find_scene(windows.site, body)
     package = windows.shelf.package(body.model)
+    package.contract.pick_bands(scene, remedies=_OF_WINDOWS)  # before others say it in the words of a command line
     window = window_of_bbox(scene, body.bbox)
     if window.size > windows.max_pixels:
         return _start(windows, scene, package, body.bbox, pixels=window.size)
@@ -130,6 +131,8 @@ def _start(windows: Windows, scene: Scene, package: ModelPackage, bbox: BBox, *,
         raise RequestError(
             f"{size}, and this service starts no runs; ask for a smaller one, or map it with `swath run --bbox`"
         )
+    source = prepared(scene, windows.site.store, proven=False)
+    check_present(source.assets_of(package.contract.pick_bands(source)))
     run = windows.start_run(scene_id=scene.id, model=package.digest, bbox=bbox)
     started = RunStarted(run_id=run.id, location=f"/runs/{run.id}", detail=f"{size}, so a run over it was started")
     return Response(
@@ -141,7 +144,6 @@ def _start(windows: Windows, scene: Scene, package: ModelPackage, bbox: BBox, *,
 
 
 def _plan(windows: Windows, scene: Scene, package: ModelPackage) -> tuple[Job, Backend | None]:
-    package.contract.pick_bands(scene, remedies=_OF_WINDOWS)  # before a network is opened for nothing
     backend = windows.shelf.backend(package)
     job = plan_job(
         prepared(scene, windows.site.store),
@@ -188,7 +190,7 @@ def _answer(job: Job, area: Area, *, picture: bool) -> InferAnswer:
         top=top_class(contract, counts, area).name if known else None,
         classes=shares,
         score=area.means.get("score") if contract.kind == "threshold" else None,
-        picture=_data_uri(paint(area.classes, contract)) if picture else None,
+        picture=_data_uri(paint(north_up(area.classes, job.scene.transform), contract)) if picture else None,
     )
 
 

@@ -84,14 +84,17 @@ class InferAnswer(Record):
     model: ModelRef
     window: WindowAnswer
     cell_px: float = Field(description="Pixels of the scene per cell of the map along one side.")
-    shape: tuple[int, int] = Field(description="Height and width of the map in cells.")
+    shape: tuple[int, int] = Field(description="Height and width of the map in cells, also of the picture.")
     valid_fraction: float = Field(description="Part of these cells that the scene has usable pixels for.")
     top: str | None = Field(
         description="The class of most cells, on a tie the one that the mean speaks for; null: no cell is usable."
     )
     classes: list[ClassShare]
     score: float | None = Field(default=None, description="Mean score, of a threshold model only.")
-    picture: str | None = Field(default=None, description="The class map as a data: URI of a PNG, north up.")
+    picture: str | None = Field(
+        default=None,
+        description="The class map as a data: URI of a PNG, north up; of a rotated scene, in its own rows and columns.",
+    )
 
 
 class RunStarted(Record):

@@ -33,7 +33,7 @@ class Metrics:
         )
         self.queued = Gauge("swath_queue_chips", "Chips that wait for the network.", registry=self.registry)
         self.turned_away = Counter(
-            "swath_turned_away", "Requests answered 503 for want of time.", registry=self.registry
+            "swath_turned_away", "Images, or whole batches, answered 503 for want of time.", registry=self.registry
         )
         self.swaps = Counter("swath_model_swaps", "Promoted models taken into service.", registry=self.registry)
         self.swap_failures = Counter(

@@ -8,6 +8,18 @@ from PIL import Image
 
 from services.core.flow.predict import CLASS_NODATA
 from services.core.model.contract import Contract
+from services.core.records import Affine6
+
+
+def north_up(classes: NDArray[np.uint8], transform: Affine6) -> NDArray[np.uint8]:
+    """(H, W) with the projection's y growing upwards and its x to the right, as people hold a map.
+
+    A rotated grid stays as it lies: no order of its rows and columns has north on top.
+    """
+    x_per_col, x_per_row, _, y_per_col, y_per_row, _ = transform
+    if x_per_row or y_per_col:
+        return classes
+    return classes[:: -1 if y_per_row > 0 else 1, :: -1 if x_per_col < 0 else 1]
 
 
 def paint(classes: NDArray[np.uint8], contract: Contract) -> bytes:

@@ -75,7 +75,7 @@ async def predict_batch(request: Request) -> Response:
     try:
         async with asyncio.timeout(settings.api_timeout_s):
             uploads = await read_uploads(request, "files", most=settings.api_max_batch)
-            door.charge(caller, tokens=len(uploads) - 1)
+            door.charge_further(caller, len(uploads) - 1)
             results = await _answer_all(runtime, served, uploads, max_pixels=settings.api_max_pixels)
     except TimeoutError as exc:
         raise TooSlowError(f"the request took longer than {settings.api_timeout_s:g} s; send fewer images") from exc

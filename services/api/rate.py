@@ -33,17 +33,22 @@ class TokenBuckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, caller: str, *, tokens: int = 1) -> float:
+    def take(self, caller: str, *, tokens: int = 1, paid: int = 0) -> float:
         """Take tokens; returns 0, or the seconds after which asking again makes sense (then nothing was taken).
 
         More tokens than the bucket holds cost all of it, so that a large batch waits for a full bucket, not for ever.
+
+        Args:
+            caller: Whose bucket.
+            tokens: How many.
+            paid: What the same request has taken before, and whoever asks again takes again.
         """
         bucket = self._refilled(caller)
-        wanted = min(float(tokens), self._burst)
+        wanted = min(float(tokens), self._burst - paid)
         if bucket.tokens >= wanted:
             bucket.tokens -= wanted
             return 0.0
-        return (wanted - bucket.tokens) / self._rate_per_s
+        return (wanted + paid - bucket.tokens) / self._rate_per_s
 
     def _refilled(self, caller: str) -> _Bucket:
         now = self._clock()

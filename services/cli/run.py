@@ -25,6 +25,7 @@ from services.inference.runs import (
     check_sources,
     complete,
     draft_task,
+    failing,
     resolve_out,
     start_run,
     take_up,
@@ -96,16 +97,24 @@ def resume_run(run_id: str, *, as_json: bool, **overrides: object) -> int:
     configure_logging(settings.log_level)
     with open_site(settings) as site, stop_on_signals() as stop:
         started = time.perf_counter()
-        task = take_up(site, site.catalog.run(run_id).id)
-        damage = take_back_damage(site, task) if site.catalog.find_product(task.run.id) is not None else None
-        if site.ledger.pending(task.run.id) or site.ledger.lost(task.run.id):
-            check_sources(site, task)  # first: a whole product stays published where nothing can be computed again
-        if damage is not None:
-            check_same_work(site, task)
-            log.warning("published run opened again", damage=str(damage))
-            site.ledger.reopen(task.run.id, str(damage))
+        run_id = site.catalog.run(run_id).id
+        with failing(site, run_id):
+            task = _take_up_checked(site, run_id)
         outcome = _complete(site, task, stop)
         return _report(outcome, time.perf_counter() - started, as_json=as_json)
+
+
+def _take_up_checked(site: Site, run_id: str) -> Task:
+    """A run with its sources there, opened again if what it published is damaged."""
+    task = take_up(site, run_id)
+    damage = take_back_damage(site, task) if site.catalog.find_product(run_id) is not None else None
+    if site.ledger.pending(run_id) or site.ledger.lost(run_id):
+        check_sources(site, task)  # first: a whole product stays published where nothing can be computed again
+    if damage is not None:
+        check_same_work(site, task)
+        log.warning("published run opened again", damage=str(damage))
+        site.ledger.reopen(run_id, str(damage))
+    return task
 
 
 def run_source(site: Site, source: SceneSource, options: RunOptions, stop: threading.Event) -> tuple[Outcome, int]:

@@ -14,15 +14,20 @@ from services.api.server import serve
 from services.cli.output import print_json, say
 from services.core.boxes import BBox
 from services.core.command import run_command
+from services.core.errors import SwathError
 from services.core.ingest import naming_of
 from services.core.job import JobRequest
-from services.core.log import configure_logging
-from services.core.records import Run
+from services.core.log import configure_logging, get_logger
+from services.core.records import Run, RunState
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
+from services.core.worker import worker_alive
 from services.inference.runs import resolve_out, start_run
 
+log = get_logger(__name__)
+
 _PATIENCE_S = 10
+_LAST_WORD_S = 2  #: for what is to be written down of a worker that was killed
 
 
 def serve_command(*, port: int | None, host: str | None, model: str | None, as_json: bool) -> int:
@@ -48,6 +53,7 @@ class RunStarter:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._child: subprocess.Popen[bytes] | None = None
+        self._watcher: threading.Thread | None = None
         self._starting = threading.Lock()  #: held while one is planned, which takes a while; requests come on threads
 
     def __call__(self, *, scene_id: str, model: str, bbox: BBox) -> Run:
@@ -63,8 +69,11 @@ class RunStarter:
             if self._child is not None and self._child.poll() is None:
                 raise _busy()
             run = self._plan(scene_id, model, bbox)
-            words = [sys.executable, "-m", "services.cli", "resume", run.id, "--json"]
-            self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words, no shell
+            # -P: the folder that the service was started in is nowhere to import from.
+            words = [sys.executable, "-P", "-m", "services.cli", "resume", run.id, "--json"]
+            child = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words, no shell
+            self._child, self._watcher = child, threading.Thread(target=self._watch, args=(child, run.id), daemon=True)
+            self._watcher.start()
         finally:
             self._starting.release()
         return run
@@ -83,19 +92,33 @@ class RunStarter:
         )
         return task.run
 
+    def _watch(self, child: "subprocess.Popen[bytes]", run_id: str) -> None:
+        """Wait for the worker, and write down for it that the run has failed where it could not."""
+        code, ledger = child.wait(), self._site.ledger
+        try:
+            ledger.release_dead(run_id, worker_alive)
+            ended = ledger.run_state(run_id) in {RunState.PUBLISHED, RunState.FAILED}
+            if ended or ledger.holders(run_id):  # somebody else took it up
+                return
+            why = f"its worker ended with {code} before it was done; go on with: swath resume {run_id}"
+            ledger.set_state(run_id, RunState.FAILED, error=why)
+        except SwathError as exc:
+            log.warning("state not recorded", run_id=run_id, error=str(exc))
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Tell the run to give its units back; `swath resume` goes on with it."""
-        if self._child is not None and self._child.poll() is None:
-            self._child.terminate()
-            try:
-                self._child.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
+        """Tell the run to give its units back; `swath resume` goes on with it. The catalog is open until it has."""
+        if self._child is None or self._watcher is None:
+            return
+        self._child.terminate()
+        self._watcher.join(_PATIENCE_S)
+        if self._watcher.is_alive():
+            self._child.kill()
+            self._watcher.join(_LAST_WORD_S)
 
 
 def _busy() -> BusyError:

@@ -1,7 +1,7 @@
 """Where a scene's bytes are: the user's file, a local copy of a remote one, or the tiler's COG in the store."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,6 +52,22 @@ def _changed_copy(asset: Asset, path: Path) -> str | None:
         if not place.is_file() or file_sha256(place) != expected:
             return href
     return None
+
+
+def check_present(assets: Iterable[Asset]) -> None:
+    """That files of the user's are there, in the size they were ingested; reads none, and says nothing of remote ones.
+
+    Raises:
+        ObjectNotFoundError: One is not.
+    """
+    for asset in assets:
+        if "://" in asset.href or asset.href.startswith(STORE_SCHEME):
+            continue
+        for href in (asset.href, *asset.sidecars):
+            if not Path(href).is_file():
+                raise _gone(href)
+        if Path(asset.href).stat().st_size != asset.size_bytes:
+            raise _changed(asset.href)
 
 
 def _check_local(asset: Asset) -> None:

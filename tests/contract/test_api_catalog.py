@@ -51,6 +51,12 @@ def all_pages(app: FastAPI, path: str, noun: str, limit: int) -> list[list[str]]
     return pages
 
 
+def test_a_slash_too_many_is_an_address_of_nothing_and_leads_nowhere_else(app):
+    answer = call(app, "GET", "/scenes/", headers={"Host": "elsewhere.example"})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert "location" not in answer.headers
+
+
 def test_scenes_come_in_pages_newest_first(site, app):
     for number in range(7):
         site.catalog.add_scene(catalogs.scene(number))

@@ -1,5 +1,6 @@
 """The whole API against its own OpenAPI document, by schemathesis: every answer is a documented one."""
 
+import threading
 from collections.abc import Iterator
 
 import httpx
@@ -10,14 +11,19 @@ from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from services.api.app import create_app
+from services.api.options import ApiOptions
 from services.core.catalog.keys import Keys
 from services.core.ingest import ingest_scene
+from services.core.job import JobRequest
+from services.core.model.package import shipped_package
 from services.core.raster.open import OpenOptions
 from services.core.settings import Settings
 from services.core.site import open_site
+from services.inference.runs import complete, start_run
 from tests.live_app import live
 from tests.models import make_classifier
 from tests.scenes import write_scene
+from tests.served import encode, make_pixels
 
 OPERATIONS = [
     "POST /predict",
@@ -49,15 +55,25 @@ BOUNDED = settings(
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """Address and key of a service that wants keys and knows one scene."""
+    """Address and key of a service that wants keys, and knows one scene and a run over it."""
     folder = tmp_path_factory.mktemp("schema")
     model = make_classifier(folder / "chance-rgb")
     with open_site(
-        Settings(home=folder / "home", api_model=str(model.root), api_auth="keys", backend="onnxruntime")
+        Settings(
+            home=folder / "home",
+            api_model=str(model.root),
+            api_auth="keys",
+            api_infer_pixels=100_000,  # fewer than the scene has
+            backend="onnxruntime",
+        )
     ) as site:
-        ingest_scene(site, [str(write_scene(folder / "scene.tif"))], OpenOptions())
+        scene = ingest_scene(site, [str(write_scene(folder / "scene.tif"))], OpenOptions())
+        task = start_run(
+            site, scene, shipped_package("brightness"), request=JobRequest(), out=str(folder), command="swath run"
+        )
+        complete(site, task, stop=threading.Event())
         _, key = Keys(site.catalog).create("schema")
-        with live(create_app(site)) as address:
+        with live(create_app(site, ApiOptions(start_run=lambda **_: task.run))) as address:
             yield address, key
 
 
@@ -91,12 +107,33 @@ def test_methods_that_no_route_has_are_refused_with_a_problem(served, operation)
     assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
 
 
-@pytest.mark.parametrize("path", ["/scenes", "/scenes/{scene_id}", "/models", "/models/{model_id}", "/infer"])
-def test_what_is_answered_about_a_real_scene_is_documented(document, served, path):
+IMAGE = encode(make_pixels())
+WINDOW = {"item_id": "scene", "model": "brightness"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "parts", "status"),
+    [
+        ("POST /predict", {"media_type": "image/jpeg", "body": IMAGE}, 200),
+        ("POST /predict", {"media_type": "multipart/form-data", "body": {"file": IMAGE}}, 200),
+        ("POST /predict/batch", {"media_type": "multipart/form-data", "body": {"files": [IMAGE, b"none"]}}, 200),
+        ("POST /infer", {"body": {**WINDOW, "bbox": [3.01, 45.13, 3.03, 45.14]}}, 200),
+        ("POST /infer", {"body": {**WINDOW, "bbox": [-180, -90, 180, 90]}}, 202),
+        ("GET /scenes", {}, 200),
+        ("GET /scenes/{scene_id}", {}, 200),
+        ("GET /runs", {}, 200),
+        ("GET /runs/{run_id}", {}, 200),
+        ("GET /runs/{run_id}/lineage", {"query": {"lon": 3.02, "lat": 45.14}}, 200),
+        ("GET /models", {}, 200),
+        ("GET /models/{model_id}", {}, 200),
+    ],
+)
+def test_what_is_answered_about_real_things_is_documented(document, served, operation, parts, status):
     headers = {"Authorization": f"Bearer {served[1]}"}
     (scene,) = httpx.get(f"{served[0]}/scenes", headers=headers).json()["scenes"]
-    ids = {"scene_id": scene["id"], "model_id": "brightness"}
+    (run,) = httpx.get(f"{served[0]}/runs", headers=headers).json()["runs"]
+    ids = {"scene_id": scene["id"], "run_id": run["id"], "model_id": "brightness"}
+    method, path = operation.split()
     named = {name: text for name, text in ids.items() if name in path}
-    body = {"body": {"scene_id": scene["id"], "bbox": scene["bbox"], "model": "brightness"}} if path == "/infer" else {}
-    case = document[path]["POST" if body else "GET"].Case(path_parameters=named, **body)
-    assert case.call_and_validate(headers=headers).status_code == 200
+    case = document[path][method].Case(path_parameters=named, **parts)
+    assert case.call_and_validate(headers=headers).status_code == status

@@ -4,7 +4,7 @@ import base64
 import errno
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 import rasterio
 from fastapi import FastAPI
 from PIL import Image
+from structlog.testing import capture_logs
 
 from services.api.app import create_app
 from services.api.infer import top_class
@@ -108,6 +109,27 @@ def test_a_threshold_answers_with_the_tiles_of_the_map(site, app, scene, tmp_pat
         expected = dataset.read(1)[cells_of(answer, answer["cell_px"])][:: int(answer["cell_px"]), ::256]
     np.testing.assert_array_equal(decode(answer["picture"]), expected)
     assert 0 < answer["score"] < 1
+
+
+@pytest.mark.parametrize(
+    ("signs", "first"),
+    [
+        ((1, -1), [[0, 1], [1, 1]]),
+        ((1, 1), [[1, 1], [0, 1]]),
+        ((-1, -1), [[1, 0], [1, 1]]),
+        ((-1, 1), [[1, 1], [1, 0]]),
+    ],
+)
+def test_the_picture_has_north_on_top_however_the_rows_run(site, app, tmp_path, signs, first):
+    pixels = np.full((6, 512, 512), 240, np.uint8)
+    pixels[:, :256, :256] = 10  # the scene's first tile is the only dark one
+    look = Look(shape=(512, 512), names=LANDSAT_NAMES, dtype="uint8", gsd_m=30.0)
+    path = write_scene(tmp_path / "scene.tif", look, pixels=pixels)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.transform = dataset.transform @ rasterio.Affine.scale(signs[0], -signs[1])
+    scene = ingest_scene(site, [str(path)], OpenOptions())
+    body = {"scene_id": scene.id, "bbox": [-180, -90, 180, 90], "model": "brightness"}
+    np.testing.assert_array_equal(decode(call(app, "POST", "/infer", json=body).json()["picture"]), first)
 
 
 def test_tiles_at_the_edge_count_by_their_pixels(site, app, tmp_path):
@@ -224,6 +246,16 @@ def test_a_body_that_is_no_json_is_400(app, body):
     assert problem["detail"].startswith("the body cannot be read as what its Content-Type says")
 
 
+def test_the_log_says_how_much_of_a_body_came_also_where_its_head_does_not(app):
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"non"
+        yield b"sense"
+
+    with capture_logs() as lines:
+        call(app, "POST", "/infer", content=parts(), headers={"Content-Type": "application/json"})
+    assert [line["bytes"] for line in lines if line["event"] == "request"] == [8]
+
+
 def test_a_large_window_becomes_a_run(site, scene):
     started = []
 
@@ -236,6 +268,15 @@ def test_a_large_window_becomes_a_run(site, scene):
     answer = call(create_app(small, ApiOptions(start_run=start)), "POST", "/infer", json=body)
     assert (answer.status_code, answer.headers["location"]) == (202, "/runs/r-20260102T030405-a1b2c3")
     assert started == [(scene.id, shipped_package("brightness").digest, tuple(box_of(scene)))]
+
+
+def test_a_large_window_is_refused_in_the_words_of_a_small_one(site, app, tmp_path):
+    mosaic = lay_out(made_pictures(4), cols=2)
+    scene = ingest_scene(site, [str(write_pictures(tmp_path / "mosaic.tif", mosaic))], OpenOptions())
+    tiny = Site(site.settings.model_copy(update={"api_infer_pixels": 1}), site.store, site.catalog, site.ledger)
+    body = {"scene_id": scene.id, "bbox": box_of(scene), "model": "landcover-l7"}
+    small, large = (call(each, "POST", "/infer", json=body) for each in (app, create_app(tiny)))
+    assert (large.status_code, large.json()["detail"]) == (422, small.json()["detail"])
 
 
 def test_where_no_runs_are_started_a_large_window_is_refused(site, scene):

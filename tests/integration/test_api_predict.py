@@ -1,16 +1,20 @@
 """`/predict` over HTTP: what comes back, what is refused, and that a scene's run says the same."""
 
+import asyncio
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from services.api import predict
@@ -81,6 +85,37 @@ def test_a_batch_answers_in_order_and_as_single_images_do(client):
     batch = client.post("/predict/batch", files=[("files", ("x.jpg", body, JPEG)) for body in bodies]).json()
     single = [ask(client, body).json()["probabilities"] for body in bodies]
     assert [item["probabilities"] for item in batch["results"]] == single
+
+
+def test_a_batch_of_more_images_than_a_caller_may_send_at_once_waits_and_is_answered(package, tmp_path):
+    files = [("files", ("x.jpg", encode(make_pixels()), JPEG))] * 4
+    with serve(package, tmp_path, api_rate_per_s=8, api_rate_burst=3) as client:
+        statuses = [client.post("/predict/batch", files=files).status_code]
+        while statuses.count(200) < 2 and len(statuses) < 5:  # a word for the request, and one for its images
+            answer = client.post("/predict/batch", files=files)
+            time.sleep(answer.json().get("retry_after_ms", 0) / 1000)
+            statuses.append(answer.status_code)
+    assert (statuses[0], statuses[-1]) == (200, 200)
+
+
+def test_probes_and_images_wait_for_no_thread_that_a_catalog_holds_up(package, tmp_path):
+    async def ask_all(app: FastAPI) -> list[int]:
+        threads = anyio.to_thread.current_default_thread_limiter()
+        for _ in range(int(threads.total_tokens)):
+            threads.acquire_on_behalf_of_nowait(object())
+        transport = httpx.ASGITransport(app=app)
+        async with (
+            asyncio.timeout(60),
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        ):
+            answers = [await client.get(path) for path in ("/health/live", "/health/ready", "/metrics")]
+            answers += [await client.post("/predict", content=encode(make_pixels(side=side))) for side in (64, 400)]
+            answers.append(await client.post("/predict/batch", files={"files": ("x.jpg", encode(make_pixels()), JPEG)}))
+        return [each.status_code for each in answers]
+
+    with open_site(Settings(home=tmp_path, api_model=str(package.root), backend="onnxruntime")) as site:
+        assert asyncio.run(ask_all(create_app(site))) == [200] * 6
 
 
 def test_one_bad_image_does_not_spoil_the_batch(client):

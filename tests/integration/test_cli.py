@@ -383,7 +383,7 @@ def test_the_doctor_tells_a_wrong_setting_once(swath, monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"SWATH_MEMORY": "1MiB"}, "the smallest run needs more than 352 MiB"),
+        ({"SWATH_MEMORY": "1MiB"}, "the smallest run needs more than 336 MiB"),
         ({"SWATH_BACKEND": "onnxruntime", "SWATH_PRECISION": "bf16"}, "onnxruntime has no bf16"),
         ({"SWATH_BACKEND": "torch", "SWATH_PRECISION": "int8"}, "torch computes fp32 only"),
         ({"SWATH_API_MODEL": "nope"}, "setting SWATH_API_MODEL is wrong: no model nope"),

@@ -51,12 +51,19 @@ def chips_of(count: int) -> Chips:
     return np.random.default_rng(count).normal(size=(count, 3, 64, 64)).astype(np.float32)
 
 
-def run(contract: Contract, backend: Any, work: Callable[[Batcher], Awaitable[Any]], **limits: float) -> Any:
+def run(
+    contract: Contract,
+    backend: Any,
+    work: Callable[[Batcher], Awaitable[Any]],
+    *,
+    metrics: Metrics | None = None,
+    **limits: float,
+) -> Any:
     """Some work on a batcher with one thread."""
 
     async def main() -> Any:
         chosen = QueueLimits(**{"chips": 100, "wait_s": 60.0, **limits})
-        return await work(Batcher(backend, contract, threads=1, limits=chosen, metrics=Metrics()))
+        return await work(Batcher(backend, contract, threads=1, limits=chosen, metrics=metrics or Metrics()))
 
     return asyncio.run(main())
 
@@ -132,6 +139,22 @@ def test_a_chip_that_waited_too_long_is_told_so_and_never_computed(contract):
     answers = run(contract, network, work, wait_s=0.01)
     assert isinstance(answers[1], OverloadedError)
     assert network.calls == [1]
+
+
+def test_an_image_of_many_chips_is_turned_away_once(contract):
+    network, metrics = Turnstile(), Metrics()
+
+    async def work(batcher: Batcher) -> list[Any]:
+        first = asyncio.ensure_future(batcher.predict(chips_of(1)))
+        await asyncio.sleep(0)
+        late = asyncio.ensure_future(batcher.predict(chips_of(32)))
+        await asyncio.sleep(0.02)
+        network.open.set()
+        return await asyncio.gather(first, late, return_exceptions=True)
+
+    answers = run(contract, network, work, metrics=metrics, wait_s=0.01)
+    assert isinstance(answers[1], OverloadedError)
+    assert b"\nswath_turned_away_total 1.0\n" in metrics.render()
 
 
 def test_its_threads_end_with_it(contract):

@@ -49,6 +49,21 @@ def test_a_batch_larger_than_the_bucket_waits_for_a_full_one_and_not_for_ever():
     assert buckets.take("a", tokens=100) == 0
 
 
+def test_the_rest_of_a_batch_costs_what_its_request_leaves_and_is_there_when_told():
+    clock = Clock()
+    buckets = TokenBuckets(rate_per_s=2, burst=3, clock=clock)
+
+    def ask() -> list[float]:
+        return [buckets.take("a"), buckets.take("a", tokens=63, paid=1)]
+
+    assert ask() == [0, 0]
+    clock.now_s += 1
+    refused = ask()
+    assert refused == [0, 1]
+    clock.now_s += refused[1]
+    assert ask() == [0, 0]
+
+
 def test_callers_forgotten_for_longest_make_room():
     buckets = TokenBuckets(rate_per_s=1, burst=1, capacity=2, clock=Clock())
     for caller in ("a", "b", "a", "c"):  # b is the one unheard of for longest

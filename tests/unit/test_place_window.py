@@ -60,6 +60,12 @@ def test_a_box_over_the_antimeridian_is_not_halved_in_silence_on_a_scene_round_t
     assert window_of_bbox(scene, (-180.0, -90.0, 180.0, 90.0)).shape == scene.shape
 
 
+def test_west_and_east_that_are_swapped_are_told_so():
+    scene = placed(bbox=(10.0, 48.0, 14.0, 50.0))
+    with pytest.raises(WindowError, match="where west and east are swapped, swap them back"):
+        window_of_bbox(scene, (13.0, 49.0, 11.0, 49.5))
+
+
 def test_a_utm_scene_over_the_antimeridian_is_found_from_both_sides():
     scene = placed(crs="EPSG:32601", shape=(1000, 1000), transform=(100.0, 0.0, 150_000.0, 0.0, -100.0, 1_000_000.0))
     window = window_of_bbox(scene, (179.9, 8.5, -179.5, 9.0))  # eastings 158,000 to 225,000

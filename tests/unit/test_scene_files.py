@@ -22,7 +22,7 @@ from services.core.proven_reader import ProvenReader
 from services.core.raster.open import open_scene
 from services.core.raster.read import OpenAsset, SceneReader
 from services.core.records import Asset, MaskKind
-from services.core.scenes import asset_opener
+from services.core.scenes import asset_opener, check_present
 from services.core.settings import Settings
 from services.core.storage import files, open_store
 from tests.rasters import ramp, write_raster
@@ -216,3 +216,16 @@ def add_sidecars(path: Path) -> None:
     band = "<PAMRasterBand band='1'><Scale>0.5</Scale></PAMRasterBand>"
     path.with_name(f"{path.name}.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
     path.with_suffix(".tfw").write_text("10\n0\n0\n-10\n500005\n4999995\n")
+
+
+def test_what_is_gone_or_grown_is_seen_without_reading_it(tmp_path):
+    path = write_scene(tmp_path / "scene.tif")
+    assets = open_scene([str(path)]).assets
+    remote = assets[0].model_copy(update={"href": "s3://bucket/scene.tif"})
+    check_present([*assets, remote])
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(ObjectNotFoundError, match="has changed"):
+        check_present(assets)
+    path.unlink()
+    with pytest.raises(ObjectNotFoundError, match="is gone"):
+        check_present(assets)

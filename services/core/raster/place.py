@@ -92,7 +92,7 @@ def window_of_bbox(scene: Scene, bbox: BBox) -> Window:
     net, until that changes no pixel.
 
     Raises:
-        WindowError: The box and the scene share no pixel, or pixels at both ends of a scene that goes round the Earth.
+        WindowError: The box and the scene share no pixel, or pixels at both ends of the scene and none between.
         GeoreferenceError: The scene is not of the Earth.
     """
     found = [window for part in _near_parts(scene, bbox) for window in _settled_windows(scene, part)]
@@ -102,8 +102,8 @@ def window_of_bbox(scene: Scene, bbox: BBox) -> Window:
     for window in others:
         if window.col_off > joined.col_end:
             raise WindowError(
-                f"the box {list(bbox)} lies at both ends of {scene.title}, which goes round the Earth; ask for one "
-                "side and then for the other"
+                f"the box {list(bbox)} holds both ends of {scene.title} and not what lies between; where west and east "
+                "are swapped, swap them back, else ask for one side and then for the other"
             )
         joined = joined.hull(window)
     return joined
