@@ -348,6 +348,17 @@ def test_figures_on_the_same_data_are_compared_and_on_other_data_are_not(
     assert "not measured on the same held-out data; name some with --data" in answers["d"].err
 
 
+def test_figures_of_nothing_let_nobody_in(packed: dict[str, Path], tmp_path: Path) -> None:
+    nothing = {"data": "1" * 64, "pixels": 0, "accuracy": 0.0}
+    one, other = (
+        load_package(with_metrics(packed[name], tmp_path / name, {"held_out": nothing})) for name in ("right", "worse")
+    )
+    trial = Trial(data="1" * 64, images=None, measure=lambda _: nothing)
+    for held in (trial, None):
+        with pytest.raises(PackageError, match="was measured on nothing"):
+            admit(one, other, trial=held)
+
+
 def test_figures_brought_with_the_contract_are_those_that_promotion_compares(
     swath: Swath, packed: dict[str, Path], tmp_path: Path
 ) -> None:
