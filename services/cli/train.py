@@ -71,6 +71,7 @@ def train_eurosat_command(data: str, out: str, wish: EurosatWish, *, as_json: bo
     check_free(Path(out))
     images = read_labelled_images(Path(data))
     EUROSAT_RGB.check_classes(images.classes, data)
+    EUROSAT_RGB.check_size((images.pixels.shape[2], images.pixels.shape[3]), data)
     plan = ImagePlan(recipe=EUROSAT_RGB, seed=wish.seed, rough_cost=wish.rough_cost)
     work = Path(f"{out.rstrip('/')}.training")
     with _image_epochs() as progress:
