@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,35 @@ def test_what_a_module_of_ones_own_raises_is_told_in_one_sentence(
 
     assert (answer.code, answer.err.count("\n")) == (65, 1)
     assert said in answer.err
+
+
+_BESIDE = """from __future__ import annotations
+from dataclasses import dataclass
+from layers import strongest
+
+
+@dataclass
+class Shape:
+    side: int | None = None
+
+
+"""
+
+
+def test_a_module_is_imported_as_python_would_run_it_and_forgotten(swath: Swath, tmp_path: Path) -> None:
+    for name, share in {"one": 1, "other": 2}.items():
+        owner = write_owner_files(tmp_path / name)
+        late = f"from scales import SHARE; assert SHARE == {share}; return strongest"
+        (owner / "net.py").write_text(_BESIDE + MODULE.replace("return self.head(x.", f"{late}(self.head, x."))
+        (owner / "layers.py").write_text("def strongest(head, x):\n    return head(x)\n")
+        (owner / "scales.py").write_text(f"SHARE = {share}\n")
+        words = ("--module", f"{owner / 'net.py'}:Colours", "--weights", owner / "weights.safetensors")
+
+        answer = swath("models", "pack", *words, "--contract", owner / "contract.toml", "--out", owner / "package")
+
+        assert answer.code == 0, answer.err
+        assert str(owner) not in sys.path
+        assert not {"layers", "scales", "swath_user_module"} & sys.modules.keys()
 
 
 def test_a_module_whose_layers_share_weights_is_packed_with_each_of_their_names(swath: Swath, tmp_path: Path) -> None:
