@@ -6,6 +6,7 @@ import typer
 
 from services.cli.options import Debug, Json, Seed, leave
 
+_SCENE = "Path, folder of band files, s3:// or http(s):// address, or STAC item."
 _MOST_EPOCHS = 100_000  #: more would only fill the memory with plans
 
 train_app = typer.Typer(
@@ -17,7 +18,7 @@ train_app = typer.Typer(
 
 @train_app.command("threshold", epilog="Example: swath train threshold scene.tif --out my-threshold")
 def train_threshold(
-    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...")],
+    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...", help=_SCENE)],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
     labels: Annotated[str | None, typer.Option(help="Raster of 0 and 1 on the scene's grid; left out: Otsu.")] = None,
     tile_px: Annotated[int, typer.Option("--tile-px", help="Side of a tile in pixels.")] = 256,
@@ -34,7 +35,7 @@ def train_threshold(
 
 @train_app.command("segmentation", epilog="Example: swath train segmentation scene.tif truth.tif --out my-model")
 def train_segmentation(
-    scene: Annotated[str, typer.Argument(metavar="SCENE")],
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help=_SCENE)],
     truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Class raster on the scene's grid, 0 is unknown.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's own.", min=1, max=_MOST_EPOCHS)] = None,

@@ -1,4 +1,4 @@
-"""JSON that every reader takes: it has no number for NaN and the infinities, so they cross as the catalog writes them."""
+"""JSON that every reader takes: it has no NaN and no infinity, so these cross as the catalog writes them."""
 
 import json
 import math

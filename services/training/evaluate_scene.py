@@ -12,6 +12,7 @@ from services.core.model.backends import Backend
 from services.core.model.contract import Contract
 from services.core.model.package import ModelPackage
 from services.core.raster.classmap import UNLABELLED, read_class_map
+from services.core.raster.open import Fetch
 from services.core.records import Scene
 from services.training.evaluate import Accuracy, judge, map_scene
 from services.training.samples import LabelledScene, read_labelled
@@ -44,16 +45,23 @@ class SceneVerdict:
 
 
 def evaluate_scene(
-    package: ModelPackage, scene: Path, labels: Path, *, backend: Backend, first_class: int
+    package: ModelPackage,
+    scene: str | Path,
+    labels: Path,
+    *,
+    backend: Backend,
+    first_class: int,
+    fetch: Fetch | None = None,
 ) -> SceneVerdict:
     """Map a scene and compare every labelled pixel.
 
     Args:
         package: A segmentation.
-        scene: A scene file.
+        scene: To map.
         labels: Class raster on the scene's grid.
-        backend: To map with.
+        backend: With which.
         first_class: The number in `labels` that means class value 0; smaller ones are unlabelled.
+        fetch: Brings a remote scene's files; None: local files only.
 
     Raises:
         ContractError: Not a segmentation, or the scene is not what it takes.
@@ -63,7 +71,7 @@ def evaluate_scene(
     if package.contract.kind != "segmentation":
         raise ContractError(f"model {package.contract.name} is a {package.contract.kind}; labels of pixels do not fit")
     _check_there(labels)
-    known = read_labelled(scene, labels, contract=package.contract, first_class=first_class)
+    known = read_labelled(scene, labels, contract=package.contract, first_class=first_class, fetch=fetch)
     _check_labelled(known, labels, package.contract, first_class)
     answers = map_scene(package, known.scene, backend)
     everywhere = np.ones(known.labels.shape, np.bool_)

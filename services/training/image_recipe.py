@@ -46,8 +46,8 @@ class ImageRecipe(Record):
         """
         if px != (self.chip_px, self.chip_px):
             raise RequestError(
-                f"{title} holds images of {px[1]}x{px[0]} pixels; {self.name} learns from {self.chip_px}x{self.chip_px}; "
-                "cut or resample them first"
+                f"{title} holds images of {px[1]}x{px[0]} pixels; {self.name} learns from "
+                f"{self.chip_px}x{self.chip_px}, so cut or resample them first"
             )
 
     def contract(self, mean: tuple[float, ...], std: tuple[float, ...]) -> Contract:

@@ -21,7 +21,6 @@ from services.core.catalog.stages import Stages
 from services.core.errors import PackageError
 from services.core.model.package import ModelPackage, load_package
 from services.core.site import Site
-from services.training.image_recipe import EUROSAT_RGB
 from services.training.images import LabelledImages, read_labelled_images
 from services.training.promotion import Measure, Trial, admit
 from services.training.seen_images import tell_seen
@@ -231,15 +230,6 @@ def test_a_training_looks_where_its_package_shall_lie_before_anything_else(
     (tmp_path / "new.training").mkdir()  # of a training that was killed
     (tmp_path / "new.training" / "training.safetensors").write_bytes(b"x")
     assert "absent" in swath("train", *words, "--out", tmp_path / "new").sentence
-
-
-def test_images_of_another_size_are_refused_before_they_are_learned(swath: Swath, tmp_path: Path) -> None:
-    files = {f"{c.name}/1.png": image_bytes((1, 2, 3), px=128) for c in EUROSAT_RGB.classes}
-
-    answer = swath("train", "eurosat", "--data", write_zip(tmp_path / "large.zip", files), "--out", tmp_path / "out")
-
-    assert answer.code == 65
-    assert "large.zip holds images of 128x128 pixels; eurosat-rgb learns from 64x64" in answer.sentence
 
 
 @pytest.mark.parametrize(
