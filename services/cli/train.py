@@ -113,20 +113,25 @@ def _report(package: ModelPackage, *, as_json: bool) -> int:
 
 @contextmanager
 def _image_epochs() -> "Iterator[ImageProgress]":
-    """A bar of epochs with the accuracy, on a terminal only; without one, a log line per epoch."""
+    """A bar of epochs that moves with every step, with the accuracy, on a terminal only; and a log line per epoch."""
+    from services.training.classification import Progress as ImageProgress
+
     with _bar("{task.fields[told]}") as progress:
         tasks: dict[str, TaskID] = {}
 
-        def after_epoch(title: str, epoch: "ImageEpoch") -> None:
+        def after_step(title: str, done: float, of: int) -> None:
             if title not in tasks:
-                tasks[title] = progress.add_task(title, total=epoch.of, told="")
+                tasks[title] = progress.add_task(title, total=of, told="")
+            progress.update(tasks[title], completed=done)
+
+        def after_epoch(title: str, epoch: "ImageEpoch") -> None:
             told = f"{epoch.px} px  loss {epoch.loss:.3f}  validation {100 * epoch.validation:.2f} %"
-            progress.update(tasks[title], completed=epoch.number, told=told)
+            progress.update(tasks[title], told=told)
             get_logger(__name__).info(
                 "epoch", training=title, number=epoch.number, of=epoch.of, loss=epoch.loss, validation=epoch.validation
             )
 
-        yield after_epoch
+        yield ImageProgress(after_epoch, after_step)
 
 
 @contextmanager
