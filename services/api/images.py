@@ -22,6 +22,7 @@ from services.core.errors import SwathError
 from services.core.grid import whole
 from services.core.model.contract import Contract, Remedies
 from services.core.model.preprocess import plan_normalisation
+from services.core.raster.depth import png_depth
 from services.core.raster.tiff_head import parse_directories
 from services.core.records import Asset, Band, MaskKind, Scene
 
@@ -179,8 +180,7 @@ def _check_colours(image: Image.Image, body: bytes, kind: Kind) -> None:
     Raises:
         ImageError: It is not.
     """
-    # A PNG's head holds its depth; Pillow would drop the lower half of 16 bits without a word.
-    if kind == "PNG" and body[24] == 16:
+    if kind == "PNG" and png_depth(body).bits == 16:
         raise ImageError("the PNG has 16 bits a channel, and its scale is unknown; send a GeoTIFF, or 8 bits")
     if image.mode not in {"RGB", "RGBA", "P"}:
         names = {"L": "grey", "1": "black and white", "LA": "grey", "CMYK": "printing colours (CMYK)"}

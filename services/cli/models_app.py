@@ -17,7 +17,9 @@ Wanted = Annotated[
 ]
 Who = Annotated[str | None, typer.Option(help="Who says so; default user@host.")]
 Labels = Annotated[str | None, typer.Option(help="Class raster on the grid of the scene that --data names.")]
-FirstClass = Annotated[int, typer.Option("--first-class", help="The number in --labels that is class 0.", min=0)]
+FirstClass = Annotated[
+    int, typer.Option("--first-class", help="The number in --labels that is class 0.", min=0, max=255)
+]
 _DATA = "Zip or folder of images, one folder per class; or, with --labels, a scene."
 
 
@@ -34,6 +36,8 @@ def models(
         from services.cli.models import list_models
 
         leave(list_models(limit=limit, as_json=as_json))
+    elif as_json:  # `swath models --json show NAME` is as good as `swath models show NAME --json`
+        context.default_map = {context.invoked_subcommand: {"as_json": True}}
 
 
 @models_app.command("show", epilog="Example: swath models show landcover-l7")

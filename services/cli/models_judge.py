@@ -10,10 +10,12 @@ from services.cli.models import incumbent, open_here, parse_stage, person, promo
 from services.cli.output import print_facts, print_json, print_table, say
 from services.core.catalog.entries import ModelStage, RegisteredModel
 from services.core.catalog.stages import Stages
+from services.core.downloads import at_hand, fetcher_once, open_at_hand
 from services.core.errors import RequestError, StorageRefusedError
 from services.core.machine import usable_cores
 from services.core.model.backends import Backend, open_configured
 from services.core.model.package import ModelPackage
+from services.core.raster.open import Fetch
 from services.core.settings import Settings
 from services.core.site import Site
 
@@ -41,10 +43,10 @@ def evaluate_command(wanted: str, held: HeldOut, *, altered: bool, out: str | No
         if altered:  # looked for before the long work: it alone wants torch
             from services.training.altered import evaluate_altered
 
-        package = site.models.find(wanted)
-        images = _read_images(held, package)
+        package, fetch = site.models.find(wanted), fetcher_once(site.settings)
+        images = _read_images(held, package, fetch)
         backend = _open_backend(site.settings, package)
-        verdict = _judge(package, held, images, backend)
+        verdict = _judge(package, held, images, backend, fetch)
         report = verdict.as_json()
         if images is not None:
             from services.training.evaluate_images import measure_speeds
@@ -96,22 +98,22 @@ def _admit(site: Site, model: RegisteredModel, held: HeldOut | None) -> "Admissi
     if held is None:
         return admit(candidate, current)
 
-    images = _read_images(held, candidate)
+    fetch = fetcher_once(site.settings)
+    images = _read_images(held, candidate, fetch)
 
     def measure(package: ModelPackage) -> Mapping[str, Any]:
-        return _judge(package, held, images, _open_backend(site.settings, package)).held_out
+        return _judge(package, held, images, _open_backend(site.settings, package), fetch).held_out
 
-    trial = Trial(data=_data_digest(held, images), images=images, measure=measure)
+    trial = Trial(data=_data_digest(held, images, fetch), images=images, measure=measure)
     return admit(candidate, current, trial=trial)
 
 
-def _data_digest(held: HeldOut, images: "LabelledImages | None") -> str:
+def _data_digest(held: HeldOut, images: "LabelledImages | None", fetch: Fetch) -> str:
     if images is not None:
         return images.digest
-    from services.core.raster.open import open_scene
     from services.training.evaluate_scene import labelled_digest
 
-    return labelled_digest(open_scene([held.data]), Path(held.labels or ""), held.first_class)
+    return labelled_digest(open_at_hand(held.data, fetch), at_hand(held.labels or "", fetch), held.first_class)
 
 
 def _open_backend(settings: Settings, package: ModelPackage) -> Backend:
@@ -119,19 +121,19 @@ def _open_backend(settings: Settings, package: ModelPackage) -> Backend:
 
 
 def _judge(
-    package: ModelPackage, held: HeldOut, images: "LabelledImages | None", backend: Backend
+    package: ModelPackage, held: HeldOut, images: "LabelledImages | None", backend: Backend, fetch: Fetch
 ) -> "ImageVerdict | SceneVerdict":
     if images is None:
         from services.training.evaluate_scene import evaluate_scene
 
-        scene, labels = Path(held.data), Path(held.labels or "")
-        return evaluate_scene(package, scene, labels, backend=backend, first_class=held.first_class)
+        labels, first = at_hand(held.labels or "", fetch), held.first_class
+        return evaluate_scene(package, held.data, labels, backend=backend, first_class=first, fetch=fetch)
     from services.training.evaluate_images import evaluate_images
 
     return evaluate_images(package, images, backend)
 
 
-def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None":
+def _read_images(held: HeldOut, package: ModelPackage, fetch: Fetch) -> "LabelledImages | None":
     """Images of a zip or folder; None: the truth is a label raster."""
     if package.contract.kind == "threshold":
         raise RequestError(f"model {package.contract.name} is a threshold: it has no accuracy to measure")
@@ -141,7 +143,7 @@ def _read_images(held: HeldOut, package: ModelPackage) -> "LabelledImages | None
         raise RequestError(f"model {package.contract.name} names pixels; give --data SCENE and --labels RASTER")
     from services.training.images import read_labelled_images
 
-    return read_labelled_images(Path(held.data))
+    return read_labelled_images(at_hand(held.data, fetch))
 
 
 def _threads(settings: Settings) -> int:

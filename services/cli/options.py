@@ -6,7 +6,8 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Limit = Annotated[int, typer.Option(help="How many at most.", min=1)]
+Limit = Annotated[int, typer.Option(help="How many at most.", min=1, max=10**9)]
+Seed = Annotated[int, typer.Option(help="Of all chance; another one, another network.", min=0, max=2**32 - 1)]
 Scenes = Annotated[
     list[str] | None,
     typer.Argument(metavar="SCENE...", help="Path, folder of band files, s3://bucket/key, or STAC item (path or URL)."),

@@ -1,6 +1,5 @@
 """What people see: one console for results, one for progress and notes, JSON where asked for."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from services.cli.table import lay_out
+from services.core.json_line import json_line
 
 # Piped output has no edge to fold at. No emoji: a path may hold `:x:`.
 console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
@@ -29,7 +29,7 @@ def note(text: str) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One object on one line, the last of stdout."""
-    sys.stdout.write(json.dumps(value, default=str, separators=(",", ":")) + "\n")
+    sys.stdout.write(json_line(value, default=str, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 
 

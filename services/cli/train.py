@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from services.cli.output import notes, print_json, say
+from services.core.downloads import at_hand, fetcher_once
 from services.core.log import configure_logging, get_logger
 from services.core.model.package import ModelPackage
 from services.core.model.package_save import check_free
+from services.core.raster.href import shown_href
+from services.core.raster.open import Fetch
 from services.core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -28,10 +31,9 @@ def train_threshold_command(
     """Learn a threshold from scenes, by labels or by Otsu."""
     from services.training.threshold import train_threshold
 
-    configure_logging(load_settings().log_level)
-    check_free(Path(out))
-    truth = Path(labels) if labels else None
-    package = train_threshold([Path(scene) for scene in scenes], Path(out), labels=truth, tile_px=tile_px, name=name)
+    fetch = _begin(out)
+    truth = at_hand(labels, fetch) if labels else None
+    package = train_threshold(scenes, Path(out), labels=truth, tile_px=tile_px, name=name, fetch=fetch)
     return _report(package, as_json=as_json)
 
 
@@ -41,11 +43,10 @@ def train_segmentation_command(
     """Train the land-cover network and judge it on blocks of the scene that it never saw."""
     from services.training.segmentation import train_segmentation
 
-    configure_logging(load_settings().log_level)
-    check_free(Path(out))
+    fetch = _begin(out)
     train = train_segmentation if epochs is None else partial(train_segmentation, epochs=epochs)
     with _epochs() as progress:
-        report = train(Path(scene), Path(truth), Path(out), seed=seed, progress=progress)
+        report = train(scene, at_hand(truth, fetch), Path(out), seed=seed, progress=progress, fetch=fetch)
     return _report(report.package, as_json=as_json)
 
 
@@ -67,10 +68,10 @@ def train_eurosat_command(data: str, out: str, wish: EurosatWish, *, as_json: bo
     from services.training.images import read_labelled_images
     from services.training.pack_images import pack_images
 
-    configure_logging(load_settings().log_level)
-    check_free(Path(out))
-    images = read_labelled_images(Path(data))
-    EUROSAT_RGB.check_classes(images.classes, data)
+    fetch = _begin(out)
+    images = read_labelled_images(at_hand(data, fetch))
+    EUROSAT_RGB.check_classes(images.classes, shown_href(data))
+    EUROSAT_RGB.check_size((images.pixels.shape[2], images.pixels.shape[3]), shown_href(data))
     plan = ImagePlan(recipe=EUROSAT_RGB, seed=wish.seed, rough_cost=wish.rough_cost)
     work = Path(f"{out.rstrip('/')}.training")
     with _image_epochs() as progress:
@@ -82,6 +83,14 @@ def train_eurosat_command(data: str, out: str, wish: EurosatWish, *, as_json: bo
         trained = train_images(images, plan, work=work, progress=progress)
     report = pack_images(trained, images, plan, Path(out), validation=found)
     return _report(report.package, as_json=as_json)
+
+
+def _begin(out: str) -> Fetch:
+    """What every training looks after first; how its remote files are fetched."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    check_free(Path(out))
+    return fetcher_once(settings)
 
 
 def _report(package: ModelPackage, *, as_json: bool) -> int:
@@ -104,20 +113,25 @@ def _report(package: ModelPackage, *, as_json: bool) -> int:
 
 @contextmanager
 def _image_epochs() -> "Iterator[ImageProgress]":
-    """A bar of epochs with the accuracy, on a terminal only; without one, a log line per epoch."""
+    """A bar of epochs that moves with every step, with the accuracy, on a terminal only; and a log line per epoch."""
+    from services.training.classification import Progress as ImageProgress
+
     with _bar("{task.fields[told]}") as progress:
         tasks: dict[str, TaskID] = {}
 
-        def after_epoch(title: str, epoch: "ImageEpoch") -> None:
+        def after_step(title: str, done: float, of: int) -> None:
             if title not in tasks:
-                tasks[title] = progress.add_task(title, total=epoch.of, told="")
+                tasks[title] = progress.add_task(title, total=of, told="")
+            progress.update(tasks[title], completed=done)
+
+        def after_epoch(title: str, epoch: "ImageEpoch") -> None:
             told = f"{epoch.px} px  loss {epoch.loss:.3f}  validation {100 * epoch.validation:.2f} %"
-            progress.update(tasks[title], completed=epoch.number, told=told)
+            progress.update(tasks[title], told=told)
             get_logger(__name__).info(
                 "epoch", training=title, number=epoch.number, of=epoch.of, loss=epoch.loss, validation=epoch.validation
             )
 
-        yield after_epoch
+        yield ImageProgress(after_epoch, after_step)
 
 
 @contextmanager

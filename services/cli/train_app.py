@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
-from services.cli.options import Debug, Json, leave
+from services.cli.options import Debug, Json, Seed, leave
+
+_SCENE = "Path, folder of band files, s3:// or http(s):// address, or STAC item."
+_MOST_EPOCHS = 100_000  #: more would only fill the memory with plans
 
 train_app = typer.Typer(
     help="Make a model package.",
@@ -15,7 +18,7 @@ train_app = typer.Typer(
 
 @train_app.command("threshold", epilog="Example: swath train threshold scene.tif --out my-threshold")
 def train_threshold(
-    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...")],
+    scenes: Annotated[list[str], typer.Argument(metavar="SCENE...", help=_SCENE)],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
     labels: Annotated[str | None, typer.Option(help="Raster of 0 and 1 on the scene's grid; left out: Otsu.")] = None,
     tile_px: Annotated[int, typer.Option("--tile-px", help="Side of a tile in pixels.")] = 256,
@@ -32,11 +35,11 @@ def train_threshold(
 
 @train_app.command("segmentation", epilog="Example: swath train segmentation scene.tif truth.tif --out my-model")
 def train_segmentation(
-    scene: Annotated[str, typer.Argument(metavar="SCENE")],
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help=_SCENE)],
     truth: Annotated[str, typer.Argument(metavar="TRUTH", help="Class raster on the scene's grid, 0 is unknown.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
-    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's own.", min=1)] = None,
-    seed: Annotated[int, typer.Option()] = 7,
+    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's own.", min=1, max=_MOST_EPOCHS)] = None,
+    seed: Seed = 7,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -52,14 +55,16 @@ def train_eurosat(
     data: Annotated[str, typer.Option("--data", help="Zip or folder with one folder of images per class.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder of the new package.")],
     epochs: Annotated[
-        int | None, typer.Option(help="Rough ones come on top. Default: the schedule's own.", min=3)
+        int | None, typer.Option(help="Rough ones come on top. Default: the schedule's own.", min=3, max=_MOST_EPOCHS)
     ] = None,
     folds: Annotated[int, typer.Option(help="Cross-validate first, in so many parts; 0: don't.", min=0, max=20)] = 0,
-    fold_epochs: Annotated[int | None, typer.Option(help="Epochs of each fold. Default: as --epochs.", min=3)] = None,
+    fold_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of each fold. Default: as --epochs.", min=3, max=_MOST_EPOCHS)
+    ] = None,
     rough_cost: Annotated[
         float, typer.Option(help="Points that staying right on images saved again, blurred or grainy may cost.", min=0)
     ] = 0.1,
-    seed: Annotated[int, typer.Option()] = 1,
+    seed: Seed = 1,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO
@@ -17,8 +17,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from services.core.errors import ObjectNotFoundError, RequestError, StorageRefusedError, StorageUnavailableError
 from services.core.log import get_logger
 from services.core.raster.href import shown_href
+from services.core.raster.open import Fetch, open_scene
 from services.core.raster.sidecars import is_sidecar, remote_sidecars
 from services.core.raster.sniff import is_raster
+from services.core.records import Scene
 from services.core.settings import Settings
 from services.core.storage import ObjectStore, open_store, split_uri
 from services.core.storage.files import atomic_file, local_errors
@@ -61,6 +63,34 @@ def fetcher(settings: Settings, *, fresh: bool = False) -> Callable[[str], Path]
         return target
 
     return fetch
+
+
+def fetcher_once(settings: Settings) -> Fetch:
+    """`fetcher` for one command: it fetches every address anew, and only once however often it is asked."""
+    return cache(fetcher(settings, fresh=True))
+
+
+def at_hand(uri: str, fetch: Fetch) -> Path:
+    """A file's path; of a remote one, of its copy."""
+    return fetch(uri) if "://" in uri else Path(uri)
+
+
+def open_at_hand(source: str, fetch: Fetch | None = None) -> Scene:
+    """The scene that ingest would make, of the same digest, with the paths of local copies for its remote files.
+
+    For work on a scene that no catalog keeps. Raises as `open_scene` does.
+    """
+    copies: dict[str, str] = {}
+
+    def keep(uri: str) -> Path:
+        assert fetch is not None, "open_scene asks for no remote file then"
+        path = fetch(uri)
+        copies[uri] = str(path)
+        return path
+
+    scene = open_scene([source], fetch=keep if fetch else None)
+    assets = tuple(asset.model_copy(update={"href": copies.get(asset.href, asset.href)}) for asset in scene.assets)
+    return scene.model_copy(update={"assets": assets})
 
 
 def _bring(uri: str, target: Path, stores: Callable[[str], ObjectStore]) -> None:

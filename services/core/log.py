@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from services.core.json_line import json_line
+
 
 def configure_logging(level: str) -> None:
     """Send every line of `level` and above to stderr as one JSON object; called once, by an entry point."""
@@ -16,7 +18,7 @@ def configure_logging(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(sort_keys=True),
+            structlog.processors.JSONRenderer(json_line, sort_keys=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=_stderr_logger,

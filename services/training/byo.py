@@ -64,22 +64,22 @@ def pack_module(
         PackageError: The weights do not fit, the network cannot be exported, or it is not what the declaration says.
         RequestError: The module's own code fails.
     """
-    from services.training.byo_module import USER_ERRORS, load_module
+    from services.training.byo_module import USER_ERRORS, loaded_module
     from services.training.byo_onnx import fit_onnx, in_a_line
     from services.training.export import onnx_bytes, weights_bytes
 
     contract = declared.contract
     _check_has_network(contract)
-    network = load_module(target, weights, declared.arguments)
     softmax = declared.answers == "logits"
-    try:
-        expected = _answers(network, contract, softmax=softmax)
-        body = onnx_bytes(network, bands=len(contract.bands), chip_px=contract.chip_px, softmax=softmax)
-        held = weights_bytes(network)
-    except USER_ERRORS as exc:
-        raise PackageError(
-            f"{target} cannot be run and exported for {contract.chip_px} px chips: {in_a_line(exc)}; see --debug"
-        ) from exc
+    with loaded_module(target, weights, declared.arguments) as network:
+        try:
+            expected = _answers(network, contract, softmax=softmax)
+            body = onnx_bytes(network, bands=len(contract.bands), chip_px=contract.chip_px, softmax=softmax)
+            held = weights_bytes(network)
+        except USER_ERRORS as exc:
+            raise PackageError(
+                f"{target} cannot be run and exported for {contract.chip_px} px chips: {in_a_line(exc)}; see --debug"
+            ) from exc
     files = {"model.onnx": fit_onnx(body, contract, add_softmax=False), "weights.safetensors": held}
     return _save(files, declared, out=out, card=card, expected=expected)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,12 @@ class Trained:
     held: Indices  #: indices of the images that only judged
 
 
-Progress = Callable[[str, ImageEpoch], None]
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Who wants to know how far a training is; each is told its title."""
+
+    after_epoch: Callable[[str, ImageEpoch], None]
+    after_step: Callable[[str, float, int], None]  #: epochs done, with the part of the one under way, of how many
 
 
 def train_images(images: LabelledImages, plan: ImagePlan, *, work: Path, progress: Progress | None = None) -> Trained:
@@ -77,7 +83,7 @@ def train_images(images: LabelledImages, plan: ImagePlan, *, work: Path, progres
         images: Of the recipe's classes.
         plan: What to make.
         work: Folder for the checkpoint; a training that was killed goes on from there.
-        progress: Called after each epoch.
+        progress: Who is told of it.
 
     Raises:
         RequestError: Too few images, or the checkpoint is of another training.
@@ -167,7 +173,10 @@ def _train_without(
     )
     torch.set_flush_denormal(True)  # numbers too small to matter cost a hundred times as much to compute with
     try:
-        fitted = trainer.run(None if progress is None else lambda epoch: progress(title, epoch))
+        if progress is None:
+            fitted = trainer.run()
+        else:
+            fitted = trainer.run(partial(progress.after_epoch, title), moving=partial(progress.after_step, title))
     finally:
         torch.set_flush_denormal(False)  # it holds for the whole thread, whose other arithmetic is not ours
     return Trained(fitted=fitted, contract=contract, held=held)

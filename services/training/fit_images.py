@@ -45,6 +45,10 @@ class ImageEpoch:
     cpu_s: float  #: processor seconds so far, of all threads, over all resumptions
 
 
+#: Told after every step: epochs done, with the part of the one under way, and how many there may be.
+Moving = Callable[[float, int], None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pace:
     """How one epoch is gone through; the functions are of a step's number in it."""
@@ -95,8 +99,12 @@ class ImageTrainer:
         self._labels = torch.from_numpy(validation.labels)
         self._path = work / _NAME
 
-    def run(self, progress: Callable[[ImageEpoch], None] | None = None) -> Fitted:
+    def run(self, progress: Callable[[ImageEpoch], None] | None = None, *, moving: Moving | None = None) -> Fitted:
         """Train to the end, or until validation has stopped improving; then the rough epochs.
+
+        Args:
+            progress: Called after each epoch, when its checkpoint is written.
+            moving: Called after each step.
 
         Raises:
             RequestError: The checkpoint belongs to other data, settings or code.
@@ -106,12 +114,12 @@ class ImageTrainer:
             state.read(self._path, inputs=self._inputs)
         done = state.standing
         while not done.rough and done.epoch < len(schedule.sizes) and not self._stuck():
-            state.keep_if_best(self._go_through(self._pace(done.epoch)))
+            state.keep_if_best(self._go_through(self._pace(done.epoch), moving))
             self._save(progress)
         if schedule.rough_epochs and not done.rough:
             state.begin_at_best()
         while done.rough < schedule.rough_epochs:
-            self._go_through(self._rough_pace(done.rough))
+            self._go_through(self._rough_pace(done.rough), moving)
             self._save(progress)
         rough = deepcopy(state.average.state_dict()) if done.rough else None
         state.average.load_state_dict(state.best)
@@ -143,7 +151,7 @@ class ImageTrainer:
             average=lambda _: schedule.rough_average,
         )
 
-    def _go_through(self, pace: _Pace) -> float:
+    def _go_through(self, pace: _Pace, moving: Moving | None) -> float:
         """One pass over the training images, noted; the accuracy of the averaged weights."""
         done, begun, total = self._state.standing, time.process_time(), 0.0
         self._state.network.train()
@@ -156,12 +164,14 @@ class ImageTrainer:
                 roughly=pace.roughly,
             )
             total += self.step(batch, share=pace.share(at), average=pace.average(at))
+            if moving is not None:
+                moving(done.epoch + done.rough + (at + 1) / self._steps(), self._epochs)
         accuracy = self._accuracy()
         done.epoch, done.rough = done.epoch + (not pace.roughly), done.rough + pace.roughly
         done.cpu_s += time.process_time() - begun
         now = ImageEpoch(
             number=done.epoch + done.rough,
-            of=len(self._schedule.sizes) + self._schedule.rough_epochs,
+            of=self._epochs,
             px=pace.px,
             loss=round(total / self._steps(), 5),
             validation=round(accuracy, 6),
@@ -185,6 +195,10 @@ class ImageTrainer:
             optimiser.step()
         follow(state.average, state.network, average)
         return loss.item()
+
+    @property
+    def _epochs(self) -> int:
+        return len(self._schedule.sizes) + self._schedule.rough_epochs
 
     def _steps(self) -> int:
         return len(self._train.labels) // self._schedule.batch

@@ -38,6 +38,18 @@ class ImageRecipe(Record):
                 f"{title} shows the classes {', '.join(found)}; {self.name} learns {', '.join(wanted)}, one folder each"
             )
 
+    def check_size(self, px: tuple[int, int], title: str) -> None:
+        """Raise unless images of this (height, width) are the chips that the network will be asked about.
+
+        Raises:
+            RequestError: They are not.
+        """
+        if px != (self.chip_px, self.chip_px):
+            raise RequestError(
+                f"{title} holds images of {px[1]}x{px[0]} pixels; {self.name} learns from "
+                f"{self.chip_px}x{self.chip_px}, so cut or resample them first"
+            )
+
     def contract(self, mean: tuple[float, ...], std: tuple[float, ...]) -> Contract:
         """The contract of a network trained on levels with this mean and standard deviation per band."""
         return Contract(

@@ -23,9 +23,11 @@ from PIL import Image
 
 from services.core.errors import ObjectNotFoundError, RequestError, StorageRefusedError, UnreadableSceneError
 from services.core.machine import usable_cores
+from services.core.raster.depth import read_depth
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 _MODES = {"RGB", "L", "P"}  #: 8 bits a band: what becomes RGB without a decision of ours
+_BANDS = {1, 3}  #: grey or palette, and colours
 _MOST_IMAGES = 1_000_000
 _LARGEST_FILE = 2**25
 _LARGEST_IMAGE_PX = 2**24  #: checked before decoding: a small file may unpack to anything
@@ -125,15 +127,28 @@ def _decode(body: bytes, name: str) -> _Decoded:
         UnreadableSceneError: It is damaged, or no JPEG, PNG or TIFF.
     """
     try:
+        _check_depth(body, name)
         with Image.open(io.BytesIO(body), formats=("JPEG", "PNG", "TIFF")) as image:
             if image.mode not in _MODES:
                 raise RequestError(f"image {name} stores {image.mode}, not 8 bit colours; convert it to RGB")
             if image.width * image.height > _LARGEST_IMAGE_PX:
                 raise RequestError(f"image {name} has {image.width}x{image.height} pixels, which is no chip; cut it up")
             array = np.asarray(image.convert("RGB"))  # (H, W, 3)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as exc:
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, UnreadableSceneError) as exc:
         raise UnreadableSceneError(f"image {name} is damaged, or no JPEG, PNG or TIFF; replace or remove it") from exc
     return array.transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+
+
+def _check_depth(body: bytes, name: str) -> None:
+    """Before Pillow has it, which calls many bands damage, and makes 8 bits of 16 as it likes."""
+    depth = read_depth(body)
+    if depth is None or (depth.bits <= 8 and depth.bands in _BANDS):
+        return
+    counted = "" if depth.bands in _BANDS else f"{depth.bands} bands of "
+    raise RequestError(
+        f"image {name} stores {counted}{depth.bits} bit numbers; write its red, green and blue in 8 bits, drawn as the "
+        "pictures that the model is for"
+    )
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def _figures(
     if trial is not None:
         for package in (candidate, incumbent):
             _check_unseen(package, trial)
-        return trial.measure(candidate), trial.measure(incumbent)
+        return _counted(candidate, trial.measure(candidate)), _counted(incumbent, trial.measure(incumbent))
     mine, theirs = _stated(candidate), _stated(incumbent)
     if mine is None or theirs is None or mine["data"] != theirs["data"]:
         raise PackageError(
@@ -99,7 +99,17 @@ def _figures(
             f"{candidate.contract.name} in production: they were not measured on the same held-out data; "
             "name some with --data, to measure both"
         )
-    return mine, theirs
+    return _counted(candidate, mine), _counted(incumbent, theirs)
+
+
+def _counted(package: ModelPackage, figures: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The figures, unless they are of nothing: none of no pixels is wrong. Who does not say how many is believed."""
+    if not figures.get("pixels", figures.get("images", 1)):
+        raise PackageError(
+            f"{package.digest[:12]} was measured on nothing, so nobody knows how right it is; "
+            "name labelled data with --data, to measure both"
+        )
+    return figures
 
 
 def _check_unseen(package: ModelPackage, trial: Trial) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.downloads import open_at_hand
 from services.core.errors import RequestError
 from services.core.grid import whole
 from services.core.model.contract import Contract
 from services.core.model.preprocess import Pixels, Valid, normalise, plan_normalisation
 from services.core.raster.classmap import UNLABELLED, read_class_map
-from services.core.raster.open import open_scene
+from services.core.raster.open import Fetch
 from services.core.raster.read import SceneReader
 from services.core.records import Band, Scene
 
@@ -50,20 +51,23 @@ class Split:
         return self.validation | self.test
 
 
-def read_labelled(image: Path, truth: Path, *, contract: Contract, first_class: int) -> LabelledScene:
+def read_labelled(
+    image: str | Path, truth: Path, *, contract: Contract, first_class: int, fetch: Fetch | None = None
+) -> LabelledScene:
     """Read a scene and its class raster whole.
 
     Args:
-        image: A scene file.
+        image: A scene.
         truth: Class raster on the scene's grid.
         contract: Says which bands, stored types and GSD the model is for; its mean and std do not matter yet.
         first_class: The number that becomes class value 0; smaller ones are unlabelled, and so are those too large.
+        fetch: Brings a remote scene's files; None: local files only.
 
     Raises:
         BandMismatchError: A band is missing, or the truth lies on another grid.
         ContractError: The scene is not what the model is for.
     """
-    scene = open_scene([str(image)])
+    scene = open_at_hand(str(image), fetch)
     bands = contract.pick_bands(scene)
     with SceneReader(scene, bands) as reader:
         pixels, valid = reader.read(whole(scene.shape))

@@ -17,6 +17,7 @@ from services.core.model.package import ModelPackage
 from services.core.model.package_save import save_package
 from services.core.model.statistics import Statistics
 from services.core.raster.classmap import UNLABELLED
+from services.core.raster.open import Fetch
 from services.core.version import code_version
 from services.training.card import segmentation_card
 from services.training.draft import drafted
@@ -44,7 +45,7 @@ class Report:
 
 
 def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath train`
-    image: Path,
+    image: str | Path,
     truth: Path,
     out: Path,
     *,
@@ -53,6 +54,7 @@ def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath
     epochs: int = 30,
     progress: Progress | None = None,
     baseline: bool = True,
+    fetch: Fetch | None = None,
 ) -> Report:
     """Train, judge and pack. The package holds the very network that was judged, trained on the training part alone.
 
@@ -67,13 +69,14 @@ def train_segmentation(  # noqa: PLR0913  # by keyword, each an option of `swath
         epochs: Of 8 steps with 16 crops each.
         progress: Called after each epoch.
         baseline: Also train the random forest to compare with.
+        fetch: Brings a remote scene's files; None: local files only.
 
     Raises:
         BandMismatchError, ContractError, RequestError, UnreadableSceneError: The data does not serve.
         PackageError: `out` holds something else.
     """
     start = time.perf_counter()
-    labelled = read_labelled(image, truth, contract=recipe.draft(), first_class=recipe.first_class)
+    labelled = read_labelled(image, truth, contract=recipe.draft(), first_class=recipe.first_class, fetch=fetch)
     split = plan_split(labelled.scene.shape, margin_px=RECEPTIVE_RADIUS_PX + 1)
     check_labelled(labelled.labels, split)
     contract = _learn_scaling(recipe, labelled, split)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from services.core.downloads import open_at_hand
 from services.core.errors import RequestError
 from services.core.flow.execute import compute
 from services.core.flow.flow import Flow
@@ -19,7 +20,7 @@ from services.core.model.package_save import save_package
 from services.core.model.statistics import Tally
 from services.core.model.threshold import score_scale
 from services.core.raster.classmap import UNLABELLED, read_class_map
-from services.core.raster.open import open_scene
+from services.core.raster.open import Fetch
 from services.core.records import Scene
 from services.core.scene_bench import SceneBench
 from services.core.version import code_version
@@ -41,22 +42,24 @@ class TileScores:
 
 
 def train_threshold(
-    scenes: Sequence[Path],
+    scenes: Sequence[str | Path],
     out: Path,
     *,
     labels: Path | None = None,
     tile_px: int = 128,
     name: str = "brightness",
+    fetch: Fetch | None = None,
 ) -> ModelPackage:
     """Learn what score divides dark tiles from bright ones, and pack it.
 
     Args:
-        scenes: Files; their tiles are pooled.
+        scenes: Their tiles are pooled.
         out: Folder of the package to write.
         labels: Class raster on the grid of the one scene: 0 is dark, 1 is bright, the rest is unlabelled; a tile is
             what most of its labelled pixels are. None: Otsu's split of the scores.
         tile_px: Side of a tile. A threshold belongs to a tile size: means of larger tiles differ less.
         name: Of the model.
+        fetch: Brings remote scenes' files; None: local files only.
 
     Raises:
         RequestError: No scene, labels for several scenes or of one class alone, a name that no model may have, or tiles
@@ -67,7 +70,7 @@ def train_threshold(
     if not scenes or (labels is not None and len(scenes) > 1):
         raise RequestError("a threshold is learned from one scene with labels, or from one or more without")
     draft = _draft(name, tile_px)
-    opened = [open_scene([str(path)]) for path in scenes]
+    opened = [open_at_hand(str(scene), fetch) for scene in scenes]
     tiled = [score_tiles(scene, tile_px) for scene in opened]
     metrics: dict[str, Any] = {
         "tiles": {scene.title: len(one.scores) for scene, one in zip(opened, tiled, strict=True)},

@@ -86,6 +86,12 @@ def test_help_imports_nothing_heavy(command):
         (("runs", "show"), "show ID"),
         (("scenes", "show", "nothing"), "nothing"),
         (("models", "show", "nothing"), "nothing"),
+        (("runs", "--limit", "99999999999999999999"), "--limit"),
+        (("keys", "list", "--limit", "99999999999999999999"), "--limit"),
+        (("train", "eurosat", "--data", "absent.zip", "--out", "x", "--seed", "-1"), "--seed"),
+        (("train", "segmentation", "absent.tif", "absent.tif", "--out", "x", "--seed", "4294967296"), "--seed"),
+        (("train", "eurosat", "--data", "absent.zip", "--out", "x", "--epochs", "99999999999"), "--epochs"),
+        (("models", "evaluate", "nothing", "--data", "a", "--labels", "b", "--first-class", "256"), "--first-class"),
         (("nonsense",), "nonsense"),
     ],
 )
@@ -320,7 +326,10 @@ def test_listings_are_one_json_object_on_the_last_line(done, swath):
         assert answer.code == 0
         assert expected in json.dumps(answer.json[noun])
         assert swath(noun).code == 0
+        assert swath(noun, "--limit", 10**9, "--json").json == answer.json
     assert swath("runs", "show", done["run_id"], "--json").json["progress"]["tiles_computed"] == 35
+    shown = swath("models", "show", "brightness", "--json").json
+    assert swath("models", "--json", "show", "brightness").json == shown
 
 
 def test_a_plan_runs_nothing_and_says_what_a_run_would_take(swath, scene, tmp_path):

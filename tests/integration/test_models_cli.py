@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,35 @@ def test_what_a_module_of_ones_own_raises_is_told_in_one_sentence(
     assert said in answer.err
 
 
+_BESIDE = """from __future__ import annotations
+from dataclasses import dataclass
+from layers import strongest
+
+
+@dataclass
+class Shape:
+    side: int | None = None
+
+
+"""
+
+
+def test_a_module_is_imported_as_python_would_run_it_and_forgotten(swath: Swath, tmp_path: Path) -> None:
+    for name, share in {"one": 1, "other": 2}.items():
+        owner = write_owner_files(tmp_path / name)
+        late = f"from scales import SHARE; assert SHARE == {share}; return strongest"
+        (owner / "net.py").write_text(_BESIDE + MODULE.replace("return self.head(x.", f"{late}(self.head, x."))
+        (owner / "layers.py").write_text("def strongest(head, x):\n    return head(x)\n")
+        (owner / "scales.py").write_text(f"SHARE = {share}\n")
+        words = ("--module", f"{owner / 'net.py'}:Colours", "--weights", owner / "weights.safetensors")
+
+        answer = swath("models", "pack", *words, "--contract", owner / "contract.toml", "--out", owner / "package")
+
+        assert answer.code == 0, answer.err
+        assert str(owner) not in sys.path
+        assert not {"layers", "scales", "swath_user_module"} & sys.modules.keys()
+
+
 def test_a_module_whose_layers_share_weights_is_packed_with_each_of_their_names(swath: Swath, tmp_path: Path) -> None:
     owner = write_owner_files(tmp_path)
     (owner / "net.py").write_text(MODULE.replace("nn.Linear(3, classes)", "nn.Linear(3, 3); self.tied = self.head"))
@@ -346,6 +376,17 @@ def test_figures_on_the_same_data_are_compared_and_on_other_data_are_not(
     assert [answers[name].code for name in "abcd"] == [0, 0, 65, 65]
     assert "94.80 % and the other in 94.95 %" in answers["c"].err
     assert "not measured on the same held-out data; name some with --data" in answers["d"].err
+
+
+def test_figures_of_nothing_let_nobody_in(packed: dict[str, Path], tmp_path: Path) -> None:
+    nothing = {"data": "1" * 64, "pixels": 0, "accuracy": 0.0}
+    one, other = (
+        load_package(with_metrics(packed[name], tmp_path / name, {"held_out": nothing})) for name in ("right", "worse")
+    )
+    trial = Trial(data="1" * 64, images=None, measure=lambda _: nothing)
+    for held in (trial, None):
+        with pytest.raises(PackageError, match="was measured on nothing"):
+            admit(one, other, trial=held)
 
 
 def test_figures_brought_with_the_contract_are_those_that_promotion_compares(

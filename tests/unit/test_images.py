@@ -12,6 +12,7 @@ from services.core.errors import ObjectNotFoundError, RequestError, SwathError, 
 from services.training import images as images_module
 from services.training.images import read_labelled_images
 from tests.classifiers import COLOURS, image_bytes, image_files, write_folder, write_zip
+from tests.rasters import ramp, write_raster
 
 
 def under(root: str, files: dict[str, bytes]) -> dict[str, bytes]:
@@ -110,13 +111,44 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
         read_labelled_images(root)
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "I;16", "F"])
-def test_other_than_8_bit_colours_are_refused(tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "kind", "said"),
+    [
+        ("RGBA", "TIFF", "4 bands of 8 bit numbers"),
+        ("LA", "PNG", "2 bands of 8 bit numbers"),
+        ("I;16", "TIFF", "16 bit numbers"),
+        ("I;16", "PNG", "16 bit numbers"),
+        ("F", "TIFF", "32 bit numbers"),
+        ("CMYK", "JPEG", "CMYK, not 8 bit colours"),
+    ],
+)
+def test_other_than_8_bit_colours_are_refused(tmp_path: Path, mode: str, kind: str, said: str) -> None:
     body = io.BytesIO()
-    Image.new(mode, (16, 16)).save(body, "TIFF")
+    Image.new(mode, (16, 16)).save(body, kind)
 
-    with pytest.raises(RequestError, match=f"image A/x.tif stores {mode}"):
-        read_labelled_images(write_zip(tmp_path / "data.zip", {"A/x.tif": body.getvalue()}))
+    with pytest.raises(RequestError, match=f"image A/x.{kind.lower()} stores {said}"):
+        read_labelled_images(write_zip(tmp_path / "data.zip", {f"A/x.{kind.lower()}": body.getvalue()}))
+
+
+@pytest.mark.parametrize(
+    ("driver", "profile", "said"),
+    [
+        ("PNG", {}, "16 bit numbers"),
+        ("GTiff", {"photometric": "RGB"}, "16 bit numbers"),
+        ("GTiff", {"interleave": "band"}, "16 bit numbers"),
+        ("GTiff", {"count": 5}, "5 bands of 16 bit numbers"),
+    ],
+)
+def test_one_image_of_16_bits_among_others_is_refused_for_its_depth(
+    tmp_path: Path, driver: str, profile: dict, said: str
+) -> None:
+    deep = write_raster(
+        tmp_path / "deep", ramp((profile.get("count", 3), 16, 16)), driver=driver, crs=None, **profile
+    ).read_bytes()
+    name = f"Red/deep.{'png' if driver == 'PNG' else 'tif'}"
+
+    with pytest.raises(RequestError, match=f"image {name} stores {said}; write"):
+        read_labelled_images(write_zip(tmp_path / "data.zip", image_files() | {name: deep}))
 
 
 def test_an_image_that_would_unpack_to_a_giant_is_refused_before_it_does(tmp_path: Path) -> None:

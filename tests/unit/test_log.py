@@ -22,3 +22,10 @@ def test_a_line_goes_to_the_stderr_of_its_moment(monkeypatch: pytest.MonkeyPatch
     said = json.loads(here.getvalue())
     assert (said["event"], said["level"], said["module"]) == ("still said", "warning", "somewhere")
     assert said["scene"] == "s-1"
+
+
+def test_a_number_that_is_none_leaves_a_line_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info")
+    get_logger("somewhere").info("epoch", loss=float("nan"), of=7)
+    said = json.loads(capsys.readouterr().err, parse_constant=pytest.fail)
+    assert (said["loss"], said["of"]) == ("NaN", 7)

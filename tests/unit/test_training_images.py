@@ -18,7 +18,7 @@ from services.core.model.parity import check_parity
 from services.training import classification, settle_images
 from services.training import pack_images as pack_images_module
 from services.training.augment import Augmentation, Augmenter
-from services.training.classification import ImagePlan, Trained, cross_validate, train_images
+from services.training.classification import ImagePlan, Progress, Trained, cross_validate, train_images
 from services.training.export import onnx_bytes
 from services.training.fit_images import ImageTrainer
 from services.training.half import half_onnx, half_weights_bytes, round_to_half
@@ -143,8 +143,11 @@ def test_a_killed_training_ends_with_the_same_weights(trained: Trained, tmp_path
         if getattr(epoch, "number", 0) == last:
             raise KilledError
 
+    moved: list[float] = []
+    progress = Progress(kill, lambda _, done, of: moved.append(done / of))
     with pytest.raises(KilledError):
-        train_images(images(), PLAN, work=tmp_path, progress=kill)
+        train_images(images(), PLAN, work=tmp_path, progress=progress)
+    assert moved == pytest.approx([step / 54 for step in range(1, 9 * last + 1)])  # nine steps in each of six epochs
     again = train_images(images(), PLAN, work=tmp_path)
 
     assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(trained), strict=True))
