@@ -145,3 +145,8 @@ def test_a_world_file_belongs_to_a_scene_that_needs_it(tmp_path: Path, end: str)
         path.with_suffix(f".{end}").write_text("10\n0\n0\n-10\n500005\n4999995\n")
     assert opened(needed).sidecars == (str(tmp_path / f"a.{end}"),)
     assert opened(placed).sidecars == ()
+
+
+def test_a_name_that_leaves_no_room_for_sidecars_has_none(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", ramp(SHAPE)).rename(tmp_path / f"{'a' * 250}.tif")
+    assert opened(path).sidecars == ()

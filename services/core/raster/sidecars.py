@@ -5,6 +5,7 @@ seen to be a TIFF before GDAL looks. Nobody may ask a dataset for its `files` or
 (`OVERVIEW_FILE`) says where those are, and GDAL goes there too.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -96,7 +97,8 @@ def _world(kind: str) -> str:
 
 
 def _there(paths: Iterable[Path]) -> tuple[Path, ...]:
-    return tuple(path for path in paths if path.exists() or path.is_symlink())
+    """Dangling links too: what they named is missing. Names that are too long for a file are of none."""
+    return tuple(path for path in paths if os.path.lexists(path))
 
 
 def _begins(path: Path, magic: bytes) -> bool:
