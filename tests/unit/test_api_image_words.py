@@ -27,6 +27,7 @@ def health_words(default: int) -> list[str]:
 @pytest.mark.parametrize(("status", "code"), [(b"200 OK", 0), (b"503 Service Unavailable", 1)])
 def test_a_well_service_is_called_so_whatever_its_port_variable_holds(told, status, code):
     with socket.create_server(("127.0.0.1", 0)) as door:
+        door.settimeout(10)
 
         def answer() -> None:
             caller, _ = door.accept()
@@ -40,7 +41,7 @@ def test_a_well_service_is_called_so_whatever_its_port_variable_holds(told, stat
         elsewhere = 1 if told and "{port}" in told else port
         variables = {} if told is None else {"SWATH_API_PORT": told.format(port=port)}
         done = subprocess.run(health_words(elsewhere), env=variables, timeout=60, check=False)
-        listener.join(60)
+        listener.join()
     assert done.returncode == code
 
 
