@@ -104,9 +104,7 @@ class Scene(Record):
     crs: str  #: EPSG:n where there is one, else WKT2
     transform: Affine6
     gsd_m: float  #: metres on the ground per pixel; for a geographic CRS at the scene's centre
-    pixel_aspect: float = (
-        1.0  #: width of a pixel on the ground per height, there; 1 of scenes ingested before it was kept
-    )
+    pixel_aspect: float = 1.0  #: a pixel's width on the ground per height, there; 1 of scenes ingested before
     platform: str | None = None
     acquired_at: datetime | None = None
     #: Footprint in WGS84 degrees, split at the antimeridian; None where the CRS is not of the Earth.
