@@ -15,9 +15,6 @@ from services.core.grid import TileGrid
 from services.core.raster.projjson import crs_projjson
 from services.core.records import Scene
 
-#: Arrow's own allocator keeps some 10 MB of what the row groups of a large run needed; the C library's gives them back.
-pa.set_memory_pool(pa.system_memory_pool())
-
 Corners = NDArray[np.float64]
 
 _BBOX = ("xmin", "ymin", "xmax", "ymax")
