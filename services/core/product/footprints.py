@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
 from services.core.grid import TileGrid
+from services.core.product.arrow import pa
 from services.core.raster.projjson import crs_projjson
 from services.core.records import Scene
 

@@ -11,10 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from services.core.grid import TileGrid
+from services.core.product.arrow import pa, pq
 from services.core.product.class_map import ClassPixels
 from services.core.product.footprints import BBOX, PLACE, Footing
 from services.core.product.spec import ProductSpec
