@@ -1,19 +1,20 @@
 """A little OpenID provider on loopback: its discovery document, its keys, and tokens signed with them."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from tests.http_server import answering
 
 AUDIENCE = "swath"
 
@@ -99,13 +100,5 @@ def run_identity() -> Iterator[Identity]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    identity.issuer = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with answering(Handler) as identity.issuer:
         yield identity
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ import pytest
 from services.core.model.package import load_package
 from services.training.image_recipe import EUROSAT_RGB
 from tests.classifiers import image_bytes, write_zip
+from tests.http_server import answering
 from tests.models import PICTURE_CLASSES, make_classifier
 from tests.processes import Answer
 from tests.scenes import LANDSAT_GSD_M, LANDSAT_NAMES, Look, write_scene
@@ -59,13 +59,8 @@ def place(tmp_path: Path) -> Path:
 def address(place: Path) -> Iterator[str]:
     """Where `place` is served."""
     Counted.asked = []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Counted, directory=str(place)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(partial(Counted, directory=str(place))) as address:
+        yield address
 
 
 def test_a_threshold_of_remote_files_is_that_of_local_ones(

@@ -6,7 +6,6 @@ import re
 import shutil
 import socket
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -28,6 +27,7 @@ from services.core.raster.sidecars import remote_sidecars
 from services.core.settings import Settings
 from services.core.site import open_site
 from services.core.testing import MemoryStore
+from tests.http_server import answering
 from tests.rasters import ramp, write_raster
 
 SECRET = "hush-hush"
@@ -77,14 +77,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("www")
     for name in ("a b.tif", "ü.tif", f"{'a' * 100}.tif"):
         write_raster(folder / "x.tif", ramp((8, 9))).rename(folder / name)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Folder)
-    server.folder = folder  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(Folder, folder=folder) as address:
+        yield address
 
 
 @pytest.fixture

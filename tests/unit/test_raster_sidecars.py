@@ -16,6 +16,7 @@ from services.core.raster.memory import open_image
 from services.core.raster.open import open_scene
 from services.core.raster.read import SceneReader
 from services.core.records import Asset, MaskKind
+from tests.http_server import answering
 from tests.rasters import ramp, write_raster
 
 SHAPE = (30, 40)
@@ -41,13 +42,8 @@ def stranger() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listening)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/{threading.get_ident()}.tif", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(Listening) as address:
+        yield f"{address}/{threading.get_ident()}.tif", asked
 
 
 def opened(path: Path) -> Asset:

@@ -3,7 +3,6 @@
 import errno
 import http.server
 import shutil
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from services.core.records import Asset, MaskKind
 from services.core.scenes import asset_opener, check_present
 from services.core.settings import Settings
 from services.core.storage import files, open_store
+from tests.http_server import answering
 from tests.rasters import ramp, write_raster
 from tests.scenes import Look, make_pixels, write_scene
 
@@ -120,13 +120,8 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A scene, and the address it is served at."""
     path = write_scene(tmp_path / "www" / "scene.tif")
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(path.parent))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield path, f"http://127.0.0.1:{server.server_port}/scene.tif?X-Amz-Signature=hush-hush"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(handler) as address:
+        yield path, f"{address}/scene.tif?X-Amz-Signature=hush-hush"
 
 
 def replace_by_another(path: Path) -> None:
