@@ -331,8 +331,9 @@ def test_text_stands_out_from_its_ground(browser, site, scheme):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         try:
             browser.get(address)
-            keep_picture(browser, scheme)
             value = "getComputedStyle(document.documentElement).getPropertyValue"
+            wait_for(browser, " && ".join(f"{value}('--{name}').trim()" for name in COLORS))
+            keep_picture(browser, scheme)
             color = {name: browser.execute_script(f"return {value}('--{name}').trim()") for name in COLORS}
         finally:
             browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
