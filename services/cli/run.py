@@ -8,10 +8,9 @@ from typing import Any
 
 from services.cli.output import human_bytes, note, print_facts, print_json, say, tile_progress
 from services.cli.sources import SceneSource
-from services.core.command import run_command
 from services.core.entry_point import worst_code
 from services.core.errors import RequestError, SwathError
-from services.core.ingest import ingest_scene, naming_of
+from services.core.ingest import ingest_scene
 from services.core.log import configure_logging, get_logger
 from services.core.records import Run
 from services.core.settings import load_settings
@@ -19,15 +18,13 @@ from services.core.signals import stop_on_signals
 from services.core.site import Site, open_site
 from services.inference.assembly import Outcome, take_back_damage
 from services.inference.estimate import estimate_seconds
-from services.inference.plan import Choice
+from services.inference.plan import Choice, plan_scene
 from services.inference.runs import (
     check_same_work,
     check_sources,
     complete,
     draft_task,
     failing,
-    resolve_out,
-    start_run,
     take_up,
 )
 from services.inference.task import Task
@@ -125,15 +122,7 @@ def run_source(site: Site, source: SceneSource, options: RunOptions, stop: threa
     """
     started = time.perf_counter()
     scene = ingest_scene(site, source.paths, source.options)
-    package = site.models.find(options.model)
-    task = start_run(
-        site,
-        scene,
-        package,
-        request=options.request(scene),
-        out=resolve_out(options.out, site.settings),
-        command=run_command(naming_of(site, scene), model=package.pin, out=options.out, options=options.options()),
-    )
+    task = plan_scene(site, scene, options)
     outcome = _complete(site, task, stop)
     return outcome, _report(outcome, time.perf_counter() - started, as_json=options.as_json)
 

@@ -13,16 +13,13 @@ from services.api.runtime import Served
 from services.api.server import serve
 from services.cli.output import print_json, say
 from services.core.boxes import BBox
-from services.core.command import run_command
 from services.core.errors import SwathError
-from services.core.ingest import naming_of
-from services.core.job import JobRequest
 from services.core.log import configure_logging, get_logger
 from services.core.records import Run, RunState
 from services.core.settings import load_settings
 from services.core.site import Site, open_site
 from services.core.worker import worker_alive
-from services.inference.runs import resolve_out, start_run
+from services.inference.plan import Choice, plan_scene
 
 log = get_logger(__name__)
 
@@ -79,18 +76,8 @@ class RunStarter:
         return run
 
     def _plan(self, scene_id: str, model: str, bbox: BBox) -> Run:
-        site = self._site
-        scene = site.catalog.scene(scene_id)
-        package = site.models.known(model)
-        task = start_run(
-            site,
-            scene,
-            package,
-            request=JobRequest.of(scene, bbox=bbox),
-            out=resolve_out(None, site.settings),
-            command=run_command(naming_of(site, scene), model=package.pin, options={"--bbox": bbox}),
-        )
-        return task.run
+        scene = self._site.catalog.scene(scene_id)
+        return plan_scene(self._site, scene, Choice(model=model, bbox=bbox)).run
 
     def _watch(self, child: "subprocess.Popen[bytes]", run_id: str) -> None:
         """Wait for the worker, and write down for it that the run has failed where it could not."""

@@ -53,6 +53,11 @@ class Asset(Record):
     sidecars: tuple[str, ...] = ()
     sidecar_sha256: tuple[Sha256, ...] = ()  #: of each; none in a scene ingested before they were kept
 
+    @property
+    def digests(self) -> tuple[tuple[str, Sha256], ...]:
+        """(href, sha256) of the file, and of those beside it whose digest was kept."""
+        return (self.href, self.sha256), *zip(self.sidecars, self.sidecar_sha256, strict=False)
+
 
 class Band(Record):
     """One layer of a scene, addressed by name; `asset` and `bidx` say where it is stored."""

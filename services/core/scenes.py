@@ -33,9 +33,10 @@ def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], st
             return asset.href
         # An address may name other bytes by now, and a later ingest may have fetched them; or it had, and does no more.
         path = fetch(asset.href)
-        if _changed_copy(asset, path) is not None:
-            path = fetch_anew(asset.href)
         changed = _changed_copy(asset, path)
+        if changed is not None:
+            path = fetch_anew(asset.href)
+            changed = _changed_copy(asset, path)
         if changed is not None:
             raise _changed(changed)
         return str(path)
@@ -46,8 +47,7 @@ def asset_opener(store: ObjectStore, settings: Settings) -> Callable[[Asset], st
 def _changed_copy(asset: Asset, path: Path) -> str | None:
     """The address of the file, or of one beside it, whose copy is gone or not what was ingested."""
     places = dict(remote_sidecars(asset.href, path))
-    told = ((asset.href, asset.sha256), *zip(asset.sidecars, asset.sidecar_sha256, strict=False))
-    for href, expected in told:
+    for href, expected in asset.digests:
         place = places.get(href, path)
         if not place.is_file() or file_sha256(place) != expected:
             return href
@@ -71,7 +71,7 @@ def check_present(assets: Iterable[Asset]) -> None:
 
 
 def _check_local(asset: Asset) -> None:
-    for href, expected in ((asset.href, asset.sha256), *zip(asset.sidecars, asset.sidecar_sha256, strict=False)):
+    for href, expected in asset.digests:
         if not Path(href).is_file():
             raise _gone(href)
         if file_sha256(Path(href)) != expected:

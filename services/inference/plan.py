@@ -54,7 +54,14 @@ def plan_for_shards(site: Site, named: str, choice: Choice) -> Task:
         PermanentError: No such scene or model, or they do not fit.
         ConfigError: `out` cannot be written, or the memory does not suffice.
     """
-    scene = _scene(site, named)
+    return plan_scene(site, _scene(site, named), choice)
+
+
+def plan_scene(site: Site, scene: Scene, choice: Choice) -> Task:
+    """The same for a scene that is registered, with the command that repeats the run.
+
+    Raises as `plan_for_shards` does.
+    """
     package = site.models.find(choice.model)
     return start_run(
         site,

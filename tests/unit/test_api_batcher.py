@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,34 +126,26 @@ def test_a_full_queue_turns_away_at_once_and_says_for_how_long(contract):
     assert 0 < run(contract, network, work, chips=3) < 10
 
 
+async def with_one_late(network: Turnstile, batcher: Batcher, *, chips: int) -> list[Any]:
+    """What comes of one chip at the network, and of some that wait behind it for 20 ms."""
+    first = asyncio.ensure_future(batcher.predict(chips_of(1)))
+    await asyncio.sleep(0)
+    late = asyncio.ensure_future(batcher.predict(chips_of(chips)))
+    await asyncio.sleep(0.02)
+    network.open.set()
+    return await asyncio.gather(first, late, return_exceptions=True)
+
+
 def test_a_chip_that_waited_too_long_is_told_so_and_never_computed(contract):
     network = Turnstile()
-
-    async def work(batcher: Batcher) -> list[Any]:
-        first = asyncio.ensure_future(batcher.predict(chips_of(1)))
-        await asyncio.sleep(0)
-        late = asyncio.ensure_future(batcher.predict(chips_of(1)))
-        await asyncio.sleep(0.02)
-        network.open.set()
-        return await asyncio.gather(first, late, return_exceptions=True)
-
-    answers = run(contract, network, work, wait_s=0.01)
+    answers = run(contract, network, partial(with_one_late, network, chips=1), wait_s=0.01)
     assert isinstance(answers[1], OverloadedError)
     assert network.calls == [1]
 
 
 def test_an_image_of_many_chips_is_turned_away_once(contract):
     network, metrics = Turnstile(), Metrics()
-
-    async def work(batcher: Batcher) -> list[Any]:
-        first = asyncio.ensure_future(batcher.predict(chips_of(1)))
-        await asyncio.sleep(0)
-        late = asyncio.ensure_future(batcher.predict(chips_of(32)))
-        await asyncio.sleep(0.02)
-        network.open.set()
-        return await asyncio.gather(first, late, return_exceptions=True)
-
-    answers = run(contract, network, work, metrics=metrics, wait_s=0.01)
+    answers = run(contract, network, partial(with_one_late, network, chips=32), metrics=metrics, wait_s=0.01)
     assert isinstance(answers[1], OverloadedError)
     assert b"\nswath_turned_away_total 1.0\n" in metrics.render()
 
